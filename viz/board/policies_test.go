@@ -335,7 +335,7 @@ func TestPoliciesExplainsDenials(t *testing.T) {
 		t.Errorf("denial %+v", atRoute)
 	}
 	want := []string{
-		"No authorization of HTTPRoute admin at Server web, whose accessPolicy is deny, names this client.",
+		"No authorization of HTTPRoute admin at Server web (accessPolicy deny) names this client.",
 		"An AuthorizationPolicy for the identity batch.far at HTTPRoute admin.",
 		"kubectl logs deploy/web -n shop -c tulle-proxy | grep denied",
 		"No Server selects port 8080. The default inbound policy deny decides.",
@@ -393,7 +393,7 @@ func TestPoliciesSaysWhatHelpsEachDeniedClient(t *testing.T) {
 		forbidden                          []string
 	}{
 		"without identity": {client: `reason="no_identity"`, server: atWeb, kind: ClientNone,
-			rule: "Server web, whose accessPolicy is deny, allows only clients with an identity.", remedy: "Mesh the client"},
+			rule: "Server web (accessPolicy deny) allows only clients with an identity.", remedy: "Mesh the client"},
 		"from another network": {client: batch + `,reason="outside_networks"`, server: atWeb, kind: ClientNamed,
 			rule: "do not include its address", remedy: "Add the client's address"},
 		"from outside of the cluster": {client: batch + `,reason="outside_cluster"`, kind: ClientNamed,
@@ -408,7 +408,7 @@ func TestPoliciesSaysWhatHelpsEachDeniedClient(t *testing.T) {
 		"not HTTP": {client: batch + `,reason="not_http"`, server: atWeb, kind: ClientNamed,
 			rule: "this port accepts only HTTP", remedy: "reason not_http"},
 		"at a Server that is gone": {client: batch + `,reason="not_authorized"`, kind: ClientNamed,
-			server: `srv_kind="server",srv_name="old"`, rule: "Server old, which is gone now,", remedy: "The Server is gone."},
+			server: `srv_kind="server",srv_name="old"`, rule: "Server old (gone now)", remedy: "The Server is gone."},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := policyWorld{manifests: shopPolicies, series: decided(tt.server, noRoute, "default/x", 0, 6, tt.client),

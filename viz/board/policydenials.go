@@ -276,9 +276,9 @@ func ruleText(d PolicyDenial) string {
 	}
 	policy := ""
 	if d.Server.Missing {
-		policy = ", which is gone now,"
+		policy = " (gone now)"
 	} else if d.AccessPolicy != "" {
-		policy = fmt.Sprintf(", whose accessPolicy is %s,", d.AccessPolicy)
+		policy = fmt.Sprintf(" (accessPolicy %s)", d.AccessPolicy)
 	}
 	switch proxyauthz.Reason(d.Reason) {
 	case proxyauthz.NotAuthorized:

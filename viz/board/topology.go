@@ -32,7 +32,7 @@ const (
 	ByNamespace = "namespace"
 )
 
-// The kinds of nodes that are no objects. Other nodes have the kind of a workload, or are namespaces.
+// The kinds of nodes that are not objects. Other nodes have the kind of a workload, or are namespaces.
 const (
 	// NodeUnmeshed is all clients without a proxy. Nobody can name them.
 	NodeUnmeshed = "unmeshed"
@@ -55,7 +55,7 @@ type TopologyNode struct {
 	Counted bool `json:"counted"`
 	// TCPOpen is how many connections to it are open; nil if none are known.
 	TCPOpen *uint64 `json:"tcpOpen"`
-	// Meshed are the pods with a proxy, of Pods that have not ended. Pods is 0 for what is no object.
+	// Meshed are the pods with a proxy, of Pods that have not ended. Pods is 0 for what is not an object.
 	Meshed int `json:"meshed"`
 	Pods   int `json:"pods"`
 	// Command shows the same numbers; "" if none does.

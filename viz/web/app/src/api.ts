@@ -75,7 +75,7 @@ export interface OverviewPage extends Head {
 
 // --- topology ---
 
-// The kinds of nodes that are no objects.
+// The kinds of nodes that are not objects.
 export type NodeKind = 'unmeshed' | 'external' | 'identity' | 'hidden' | 'pods';
 
 export interface TopologyNode extends Golden, Ref {
@@ -83,7 +83,7 @@ export interface TopologyNode extends Golden, Ref {
   counted: boolean; // whether the golden metrics are known
   tcpOpen: number | null;
   meshed: number;
-  pods: number; // 0 for what is no object
+  pods: number; // 0 for what is not an object
   command: string; // "" if none shows the numbers
 }
 

@@ -58,7 +58,7 @@ function Lazy(props: PageProps & { page: Page }) {
 
 function Missing() {
   return (
-    <Empty icon="search" title="There is no such page">
+    <Empty icon="search" title="This page does not exist">
       <p>The link may be from another version of the dashboard. <a href="/">Go to the overview.</a></p>
     </Empty>
   );

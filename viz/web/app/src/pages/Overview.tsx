@@ -31,7 +31,12 @@ export default function Overview({ query }: PageProps) {
   return (
     <PageFrame title={namespace === '' ? 'Overview' : namespace} live={live}
       sub={namespace === '' ? 'Every namespace, worst first' : 'One namespace and its workloads, worst first'}
-      actions={namespace !== '' && <a class="button" href={linkTo('/topology', query)}>Topology</a>}>
+      actions={namespace !== '' && (
+        <>
+          <a class="button" href={linkTo('/topology', query)}>Topology</a>
+          <a class="button" href={linkTo('/policies', query)}>Policies</a>
+        </>
+      )}>
       {(page) => <Content page={page} query={query} />}
     </PageFrame>
   );
@@ -135,7 +140,11 @@ function columnsOf(page: OverviewPage, query: Record<string, string>): Column<Ov
     columns.push({ key: 'denied', title: 'Denied', numeric: true, help: 'HTTP requests that policy denied', sort: (r) => -(r.denied ?? 0),
       cell: (r) => {
         const title = `tulle viz authz ns/${r.name} -t ${page.window}`;
-        return r.denied ? <span class="warning-text"><Icon name="denied" /> <Rps value={r.denied} title={title} /></span>
+        return r.denied ? (
+          <a class="warning-text" href={linkTo('/policies', query, { namespace: r.name })}>
+            <Icon name="denied" /> <Rps value={r.denied} title={title} />
+          </a>
+        )
           : <span class="faint" title={title}>{r.state === 'unmeshed' ? '–' : '0'}</span>;
       } });
   }

@@ -17,7 +17,7 @@ export function Empty(props: { icon?: IconName; title: string; children?: Compon
 
 const titles: Record<Refusal['code'], string> = {
   forbidden: 'You may not see this',
-  not_found: 'There is no such object',
+  not_found: 'The object was not found',
   unavailable: 'There are no numbers at the moment',
   bad_request: 'This link is not valid',
 };
@@ -33,7 +33,7 @@ export function RefusalView(props: { refusal: Refusal }) {
   );
 }
 
-// Loading is the shape of a page whose first numbers are on their way.
+// Loading is the shape of a page before its first numbers.
 export function Loading() {
   return (
     <div class="loading" role="status">

@@ -40,7 +40,7 @@ export function sorted<R>(rows: R[], columns: Column<R>[], order: Order | null):
   });
 }
 
-// Table is a table whose headings sort it. A third press on a heading brings the first order back.
+// Table is a table whose headings sort it. A third press on a heading restores the first order.
 export function Table<R>(props: TableProps<R>) {
   const [order, setOrder] = useState<Order | null>(null);
   const press = (key: string) =>

@@ -20,8 +20,8 @@ export interface NodeMarkProps {
   y: number;
   name: string;
   summary: string;
-  short: string; // the name from afar
-  brief: string; // the summary from a little farther
+  short: string; // the name at the smallest scales
+  brief: string; // the summary at a small scale
   says: string; // all of it, for screen readers and the title
   look: string; // a class: namespace, workload, unmeshed, external, hidden
   tone: 'ok' | 'warning' | 'error' | 'neutral';

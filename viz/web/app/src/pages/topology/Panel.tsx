@@ -64,7 +64,7 @@ function NodePanel({ page, node, onSelect }: PanelProps & { node: TopologyNode }
   const [query] = usePageQuery();
   const meshed = meshedText(node);
   const here = (changes: Record<string, string | null>) => linkTo('/topology', query, { kind: null, name: null, ...changes });
-  const page_ = isWorkload(node) ? pathOf(node) : null;
+  const own = isWorkload(node) ? pathOf(node) : null;
   const outside = isWorkload(node) && !node.counted;
   return (
     <>
@@ -80,7 +80,7 @@ function NodePanel({ page, node, onSelect }: PanelProps & { node: TopologyNode }
       {node.counted && node.meshed > 0 && <><h3>Requests served</h3><GoldenFacts of={node} /></>}
       {outside && <p class="about">The topology of its namespace has its numbers.</p>}
       <p class="panel-links">
-        {page_ && <a class="button" href={linkTo(page_, query, { namespace: null })}>Workload</a>}
+        {own && <a class="button" href={linkTo(own, query, { namespace: null })}>Workload</a>}
         {isWorkload(node) && node.meshed > 0 && <a class="button" href={tapLink(query, node)}>Tap</a>}
         {isWorkload(node) && page.focus === null && (
           <a class="button" href={here({ namespace: node.namespace, kind: node.kind, name: node.name, selected: node.id })}>Only neighbours</a>

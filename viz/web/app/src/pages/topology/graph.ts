@@ -63,13 +63,13 @@ export function summaryOf(node: TopologyNode): string {
   return meshed || 'no requests';
 }
 
-// shortOf is what a node is called from afar.
+// shortOf is the name of a node at the smallest scales.
 export function shortOf(node: Ref): string {
   const short: Record<string, string> = { unmeshed: 'Unmeshed', external: 'External', hidden: 'Hidden', pods: 'Other' };
   return node.name === '' ? short[node.kind] ?? nameOf(node) : nameOf(node);
 }
 
-// briefOf is the second line of a node from a little farther.
+// briefOf is the second line of a node at a small scale.
 export function briefOf(node: TopologyNode): string {
   if (node.counted && node.rps > 0) return `${percent(node.success)} · ${rate(node.rps)} rps`;
   return isObject(node) ? summaryOf(node) : '';
@@ -141,7 +141,7 @@ export function signsOf(edge: TopologyEdge): number {
   return (isPlain(edge) ? 1 : 0) + (toneOfEdge(edge) === 'ok' ? 0 : 1);
 }
 
-// boxOf returns the namespace whose box a node is in; "" for none.
+// boxOf returns the namespace that a node is drawn in; "" for none.
 export function boxOf(node: Ref): string {
   return isWorkload(node) || node.kind === 'pods' || node.kind === 'identity' ? node.namespace : '';
 }

@@ -14,7 +14,7 @@ export interface Mover {
 }
 
 // useView moves and scales the picture, by wheel, pinch and drag. It changes the SVG itself: a redraw of the graph for
-// each step would be slow. onClick is called for a press that was no drag.
+// each step would be slow. onClick is called for a press that was not a drag.
 export function useView(svg: RefObject<SVGSVGElement | null>, world: RefObject<SVGGElement | null>, layout: Layout | null,
   scope: string, made: number, onClick: (target: Element) => void): Mover {
   const view = useRef<View>({ x: 0, y: 0, scale: 1 });
