@@ -66,19 +66,36 @@ attack: ## what attacks on the proxy cost honest traffic, and the bounds of it; 
 	$(call need,ip,iproute2)
 	cd test && go test -count=1 -timeout 15m ./attack $(ATTACK_FLAGS)
 
+OWN_CLUSTER := $(filter command\ line,$(origin KUBECONFIG))
+
 # --- the dashboard's app ---
 
 APP := viz/web/app
+BROWSER_TESTS := test/dashboard
+BROWSER := browser $(BROWSER_TESTS)/node_modules/.package-lock.json
 
 .PHONY: web
 web: $(APP)/node_modules/.package-lock.json ## the dashboard's app: checks viz/web/app, tests it and builds viz/web/dist
 	cd $(APP) && npm run --silent check && npm test --silent && npm run --silent build
 
-$(APP)/node_modules/.package-lock.json: $(APP)/package-lock.json $(APP)/package.json
+%/node_modules/.package-lock.json: %/package-lock.json %/package.json
 	$(call need,npm,nodejs npm)
 	@node -e 'const [a, b] = process.versions.node.split(".").map(Number); process.exit(a > 20 || a == 20 && b >= 19 ? 0 : 1)' || \
 	  { echo "node $$(node --version) is too old: the app's tools need 20.19 or newer, such as that of Debian 13" >&2; exit 1; }
-	cd $(APP) && npm ci --silent
+	cd $* && npm ci --silent
+
+.PHONY: browser
+browser: # the tests of the dashboard, and its pictures (CHROMIUM=… for another browser than Debian's)
+	$(if $(CHROMIUM),,$(call need,chromium,chromium))
+
+.PHONY: frames
+frames: $(APP)/node_modules/.package-lock.json browser ## how fast the dashboard paints, and draws 100 workloads and 400 edges again
+	cd $(APP) && npm run --silent frames
+
+.PHONY: screenshots
+screenshots: demo $(BROWSER) ## docs/dashboard: each page, on the demo's cluster (ONLY=topology for some; KUBECONFIG=…)
+	cd $(BROWSER_TESTS) && KUBECONFIG=$(if $(OWN_CLUSTER),$(abspath $(KUBECONFIG)),$(CURDIR)/.cluster/kubeconfig) \
+	  PATH=$(CURDIR)/bin:$(CURDIR)/.cluster/bin:$$PATH ONLY=$(ONLY) npm run --silent screenshots
 
 # --- programs and images ---
 
@@ -123,10 +140,8 @@ cluster-load: images ## build the images and import them into that cluster
 
 # --- end to end ---
 
-OWN_CLUSTER := $(filter command\ line,$(origin KUBECONFIG))
-
 .PHONY: e2e
-e2e: build images ## the mesh on a real cluster under test (RUN=TestGRPC for a part; KEEP=1 leaves the cluster up; KUBECONFIG=…)
+e2e: build images $(if $(RUN),$(if $(findstring Dashboard,$(RUN)),$(BROWSER)),$(BROWSER)) ## the mesh on a real cluster under test (RUN=TestGRPC for a part; KEEP=1 leaves the cluster up; KUBECONFIG=…)
 	for p in app collector; do \
 	  CGO_ENABLED=0 go build -C test -trimpath -buildvcs=false -ldflags '-s -w' -o ../bin/e2e-$$p ./e2e/$$p; \
 	done

@@ -18,6 +18,7 @@ func (d *demo) hints() string {
 	return fmt.Sprintf(`
 Try next:
   export KUBECONFIG=%s PATH=%s:$PATH
+  tulle viz dashboard -n shop                             all of it in a browser: prints the address, until Ctrl-C
   tulle check --proxy -n shop                             is every proxy healthy?
   tulle viz stat deploy -n shop --from deploy/web         whom web calls, and how well
   tulle viz tap deploy/web -n shop --to deploy/checkout   requests while they happen
@@ -28,6 +29,7 @@ Try next:
   kubectl -n shop rollout restart deploy/cart             nor this
   kubectl -n tulle delete pods --all                      nor this
   make demo                                               the numbers again
+  docs/guides/dashboard.md                                what the dashboard shows, also from another machine
   docs/guides/observability.md                            find why checkout fails; make guides runs all guides
   %s`, d.kubeconfig, path, end)
 }

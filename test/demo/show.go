@@ -65,6 +65,9 @@ func (d *demo) show(ctx context.Context) error {
 			"customers' count), or one that has ended (the Job).\nThe customers count %s themselves, viz counts %s. Every "+
 			"edge between meshed pods is mutual TLS, the Job has ended, and the failures are the injected ones. (%s)",
 		w.customers, w.seen, d.progress.Since())
+	if err := d.progress.Do("tulle viz dashboard", func() (string, error) { return d.openDashboard(ctx) }); err != nil {
+		return err
+	}
 	d.progress.Say("%s", d.hints())
 	return nil
 }

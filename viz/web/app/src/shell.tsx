@@ -61,7 +61,7 @@ function Toolbar() {
   if (!found || !built(found.page)) return null;
   const window = query.window ?? defaultWindow;
   return (
-    <div class="toolbar">
+    <section class="toolbar" aria-label="What the page shows">
       {found.params.namespace === undefined && (
         <Picker label="Namespace" all="All namespaces" value={query.namespace ?? ''} load={() => listNamespaces(query.window)}
           onPick={(namespace) => change({ ...Object.fromEntries((found.page.local ?? []).map((p) => [p, null])), namespace })} />
@@ -71,7 +71,7 @@ function Toolbar() {
           onPick={(w) => change({ window: w })} />
       )}
       <Indicator />
-    </div>
+    </section>
   );
 }
 

@@ -1,5 +1,5 @@
 // What the picture is made of. Each part draws itself again only if one of its texts or numbers has changed, so that an
-// update of a large graph takes little time.
+// update of a large graph takes little time. Attributes of SVG have small letters: tabindex, not tabIndex.
 import { Component } from 'preact';
 import { middle } from '../../format';
 import { Icon, type IconName } from '../../ui/Icon';
@@ -38,7 +38,7 @@ export class NodeMark extends Part<NodeMarkProps> {
   override render(p: NodeMarkProps) {
     return (
       <g class={`node ${p.look} ${p.tone} ${p.emphasis}`} transform={`translate(${p.x} ${p.y})`} data-id={p.id} role="button"
-        tabIndex={p.reachable ? 0 : -1} aria-pressed={p.selected} aria-label={p.says}>
+        tabindex={p.reachable ? 0 : -1} aria-pressed={p.selected} aria-label={p.says}>
         <title>{p.says}</title>
         {p.look === 'namespace' && <rect class="behind" x={left + 5} y={top - 5} width={nodeWidth} height={nodeHeight} rx="8" />}
         <rect class="card-shape" x={left} y={top} width={nodeWidth} height={nodeHeight} rx="8" />
@@ -127,7 +127,7 @@ export class BoxMark extends Part<Box & { dim: boolean; count: number }> {
     return (
       <g class={`box ${p.dim ? 'dim' : ''}`} transform={`translate(${p.x} ${p.y})`}>
         <rect class="box-shape" width={p.width} height={p.height} rx="12" />
-        <g class="box-head" data-box={p.name} role="button" tabIndex={0} aria-label={says}>
+        <g class="box-head" data-box={p.name} role="button" tabindex={0} aria-label={says}>
           <title>{says}</title>
           <rect class="box-target" x="8" y="6" width={Math.min(p.width - 16, 40 + 8 * Math.min(p.name.length, 32))} height="28" rx="6" />
           <g class="box-icon" transform="translate(14 12)"><Icon name="zoomOut" /></g>

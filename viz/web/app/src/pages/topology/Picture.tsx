@@ -101,7 +101,7 @@ function Canvas(props: CanvasProps) {
   const home = page.nodes.some((n) => n.id === active) ? active : selection?.node?.id ?? page.nodes[0]?.id ?? '';
   return (
     <>
-      <svg ref={svg} class="canvas" role="group" tabIndex={0} onKeyDown={key}
+      <svg ref={svg} class="canvas" role="group" tabindex={0} onKeyDown={key}
         aria-label="Graph. Tab to a node, arrows go to its neighbours, Enter shows its numbers. Plus and minus zoom, 0 shows all.">
         <Arrows />
         <g ref={world}>{layout && <World page={page} layout={layout} selection={selection} found={found} home={home} />}</g>

@@ -1,0 +1,194 @@
+// Drives every page of the dashboard while it shows a real cluster; README.md says what holds for each.
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { barriers, harm, hostile, sizes, spoil, state, walk } from './inspect.mjs';
+import { collect, compare } from './numbers.mjs';
+import { pages } from './pages.mjs';
+import { browse, dashboard, eventually, kubeconfig, logIn, run, shown } from './programs.mjs';
+
+const cluster = { namespace: process.env.NAMESPACE ?? 'production', client: process.env.CLIENT ?? 'orders',
+  server: process.env.SERVER ?? 'payments' };
+const rows = pages(cluster);
+let browser;
+let own; // the dashboard of somebody with all rights
+let session;
+
+before(async () => {
+  // The name of a context is text from elsewhere too.
+  own = await dashboard(await kubeconfig(hostile[0]));
+  browser = await browse();
+  session = await logIn(browser, own.address);
+});
+
+after(async () => {
+  await browser?.close();
+  await own?.end();
+});
+
+// none asserts that nothing was found.
+function none(found, where = '') {
+  if (found.length > 0) assert.fail([where, ...found].join('\n'));
+}
+
+// quiet asserts that no page of a session complained.
+function quiet(of = session) {
+  none(of.complaints);
+}
+
+// settled returns the state of a page once it no longer changes.
+async function settled(page) {
+  return eventually(10_000, async () => {
+    const now = await state(page);
+    await sleep(500);
+    assert.deepEqual(await state(page), now);
+    return now;
+  });
+}
+
+for (const row of rows) {
+  describe(row.name, () => {
+    let page;
+    before(async () => {
+      page = await session.open(row.path);
+    });
+    after(() => page?.close());
+
+    test('shows what the commands print', async (t) => {
+      assert.equal(await page.locator('h1').textContent(), row.title);
+      assert.equal(await page.locator('main .empty .message').count(), 0, 'the page has no value');
+      let last;
+      await eventually(30_000, async () => {
+        last = await compare(page);
+        none(last.differ);
+      });
+      t.diagnostic(`${last.rows} rows of numbers, ${last.commands} commands`);
+      assert.ok(last.rows >= (row.numbers ?? 0), `${last.rows} rows of numbers have a command, want ${row.numbers}`);
+      quiet();
+    });
+
+    test('has no barriers', async () => {
+      none(await barriers(page));
+      quiet();
+    });
+
+    test('is usable with a keyboard', async (t) => {
+      const { stops, faults } = await walk(page);
+      t.diagnostic(`${stops} stops`);
+      none(faults);
+      assert.ok(stops > 5, `${stops} stops`);
+      quiet();
+    });
+
+    test('has its state in its address', async () => {
+      await row.change(page);
+      await shown(page);
+      const before = await settled(page);
+      assert.notEqual(before.address, row.path);
+      const again = await session.open(before.address);
+      await eventually(10_000, async () => assert.deepEqual(await state(again), before));
+      await again.close();
+      quiet();
+    });
+
+    test('shows hostile names as text', async () => {
+      const victim = await session.context.newPage();
+      await victim.route('**/api/stream?*', async (route) => {
+        const address = route.request().url().replace('/api/stream?', '/api/page?');
+        const value = spoil(await (await session.context.request.get(address)).json(), row.names);
+        await route.fulfill({ contentType: 'text/event-stream', body: `retry: 60000\nevent: page\ndata: ${JSON.stringify(value)}\n\n` });
+      });
+      for (const [width, height] of sizes) {
+        await victim.setViewportSize({ width, height });
+        await victim.goto(new URL(row.path, own.address).href);
+        await shown(victim);
+        none(await harm(victim), `at ${width} px`);
+      }
+      await victim.unrouteAll({ behavior: 'wait' });
+      await victim.close();
+      quiet();
+    });
+  });
+}
+
+test('the first stop of Tab leads to the content, and / to the search', async () => {
+  const page = await session.open('/');
+  await page.keyboard.press('Tab');
+  assert.equal(await page.evaluate('document.activeElement.className'), 'skip');
+  await page.keyboard.press('Enter');
+  assert.equal(await page.evaluate('document.activeElement.id'), 'main');
+  await page.keyboard.press('/');
+  assert.ok(await page.evaluate(`document.activeElement.matches('[data-search]')`));
+  await page.close();
+});
+
+test('hostile links are text too', async () => {
+  for (const text of hostile) {
+    for (const path of ['/', '/topology']) {
+      const page = await session.open(`${path}?namespace=${encodeURIComponent(text)}&search=${encodeURIComponent(text)}`);
+      const faults = (await harm(page)).filter((f) => !f.startsWith('no hostile name'));
+      none(faults, `${path} with ${text}`);
+      await page.close();
+    }
+  }
+  // The server refuses what cannot be a name, which the browser reports.
+  none(session.complaints.splice(0).filter((c) => !c.includes('Failed to load resource')));
+});
+
+test('a viewer without rights sees why, and no number', async () => {
+  await run('kubectl', '-n', cluster.namespace, 'apply', '-f', new URL('viewer.yaml', import.meta.url).pathname);
+  const token = (await run('kubectl', '-n', cluster.namespace, 'create', 'token', 'stranger')).trim();
+  const theirs = await dashboard(await kubeconfig('stranger', token));
+  try {
+    const stranger = await logIn(browser, theirs.address);
+    for (const row of rows) {
+      const page = await stranger.open(row.path);
+      const text = await page.locator('main').innerText();
+      assert.match(text, row.refuses ?? /You may not see this/, row.name);
+      assert.deepEqual((await collect(page)).filter((r) => Object.values(r.shown).some((v) => /\d/.test(v))), [], row.name);
+      await page.close();
+    }
+    none(stranger.complaints.filter((c) => !c.includes('Failed to load resource')));
+    assert.ok(!theirs.said().includes(token), 'the token is in the output');
+    await stranger.context.close();
+  } finally {
+    await theirs.end();
+    await run('kubectl', '-n', cluster.namespace, 'delete', '-f', new URL('viewer.yaml', import.meta.url).pathname);
+  }
+});
+
+test('Prometheus goes away and comes back', async () => {
+  const viz = ['-n', 'tulle-viz'];
+  // The shortest window: without a Prometheus an answer takes as long.
+  const paths = [`/?namespace=${cluster.namespace}&window=15s`, `/topology?namespace=${cluster.namespace}&window=15s`];
+  const open = await Promise.all(paths.map((path) => session.open(path)));
+  const all = (want) => eventually(90_000, async () => {
+    for (const page of open) await want(page);
+  });
+  const notes = (page) => page.locator('.notes, .banner p').allInnerTexts();
+  try {
+    await run('kubectl', ...viz, 'scale', 'deployment/prometheus', '--replicas=0');
+    await all(async (page) => {
+      assert.match((await notes(page)).join(), /Prometheus/, page.url());
+      assert.equal(await page.locator('h1').count(), 1, 'the page is gone');
+    });
+  } finally {
+    await run('kubectl', ...viz, 'scale', 'deployment/prometheus', '--replicas=1');
+    await run('kubectl', ...viz, 'rollout', 'status', 'deployment/prometheus', '--timeout=90s');
+  }
+  await all(async (page) => {
+    assert.doesNotMatch((await notes(page)).join(), /Prometheus/, page.url());
+    assert.match(await page.locator('.indicator').innerText(), /Live/, page.url());
+  });
+  for (const page of open) await page.close();
+  quiet();
+});
+
+test('the dashboard ends: pages say so', async () => {
+  const other = await dashboard(process.env.KUBECONFIG);
+  const guest = await logIn(browser, other.address);
+  const page = await guest.open('/');
+  await other.end();
+  await page.waitForSelector('.banner p, .indicator.stale', { timeout: 30_000 });
+  await guest.context.close();
+});

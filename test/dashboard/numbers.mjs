@@ -1,0 +1,102 @@
+// Compares numbers that a page shows with what the command in their title prints.
+import { run } from './programs.mjs';
+
+// The keys of `-o json` by the headings of the pages.
+const keys = {
+  'Success': ['success', 'successRate', 'successesRate'],
+  'Rate': ['rps'],
+  'p50': ['latency_ms_p50', 'latencyMsP50'],
+  'p95': ['latency_ms_p95', 'latencyMsP95'],
+  'p99': ['latency_ms_p99', 'latencyMsP99'],
+  'Meshed': ['meshed'],
+  'Pods meshed': ['meshed'],
+  'Connections': ['tcp_open_connections'],
+  'Denied': ['unauthorized'],
+  'Retries': ['retryRate'],
+  'Timeouts': ['timeoutRate'],
+  'Requests': ['requests'],
+  'Lowest success': ['lowest'],
+  'Denials': ['denials'],
+};
+
+// collect returns the numbers of the page by row and command: [{row, command, shown: {heading: text}}].
+export function collect(page) {
+  return page.evaluate(() => {
+    const rows = new Map();
+    const command = (of) => [of, ...of.querySelectorAll('[title]'), of.closest('dl[title]')].find((e) =>
+      e?.title?.startsWith('tulle viz '))?.title;
+    const add = (row, of, heading, text) => {
+      const from = command(of);
+      if (!from || !heading) return;
+      const key = `${row}\n${from}`;
+      if (!rows.has(key)) rows.set(key, { row, command: from, shown: {} });
+      rows.get(key).shown[heading.trim()] = text.trim();
+    };
+    const text = (of) => (of.checkVisibility() ? of.textContent : '');
+    for (const cell of document.querySelectorAll('main td[data-title]')) {
+      add(cell.closest('tr').querySelector('th')?.textContent.trim() ?? '', cell, cell.dataset.title, text(cell));
+    }
+    for (const fact of document.querySelectorAll('main dl > div')) {
+      add('', fact, fact.querySelector('dt')?.textContent ?? '', text(fact.querySelector('dd') ?? fact));
+    }
+    return [...rows.values()];
+  });
+}
+
+// printed returns the rows that a command prints as JSON.
+async function printed(command) {
+  const words = command.match(/'[^']*'|[^\s']+/g).map((w) => w.replaceAll("'", ''));
+  const at = words.indexOf('-o');
+  if (at >= 0) words.splice(at, 2);
+  const value = JSON.parse(await run('tulle', ...words.slice(1), '-o', 'json'));
+  return Array.isArray(value) ? value : [value];
+}
+
+// sums returns what a page may show of many rows of a command: the denials of a namespace, and all about one policy.
+function sums(name, rows) {
+  const sum = (of, key) => of.reduce((all, r) => all + (r[key] ?? 0), 0);
+  const [, object, kind] = name.match(/^(.*?)(Server|AuthorizationPolicy|ServerAuthorization)(?: in .*)?$/) ?? [];
+  const own = rows.filter((r) => (kind === 'Server' ? r.server === object : r.authorization === `${kind?.toLowerCase()}/${object}`));
+  const rates = own.map((r) => r.success).filter((s) => typeof s === 'number');
+  return { unauthorized: sum(rows, 'unauthorized'), requests: sum(own, 'rps'), denials: sum(own, 'unauthorized'),
+    lowest: rates.length > 0 ? Math.min(...rates) : null };
+}
+
+// near reports whether a number that is shown is that of the command, within what moves while both are asked for.
+function near(heading, text, value) {
+  if (keys[heading].includes('meshed')) return text === (value ?? 'no pods');
+  if (text === '–' || text === '') return value === null || value === undefined;
+  const shown = text.startsWith('<') ? 0 : Number.parseFloat(text.replaceAll(',', '')) * (/\d s$/.test(text) ? 1000 : 1);
+  if (Number.isNaN(shown) || value === undefined) return false;
+  switch (heading) {
+    case 'Success': case 'Lowest success': case 'Retries': case 'Timeouts': return Math.abs(shown / 100 - (value ?? 0)) <= 0.02;
+    case 'Rate': case 'Denied': case 'Requests': case 'Denials': return Math.abs(shown - (value ?? 0)) <= Math.max(0.3, 0.1 * shown);
+    case 'Connections': return Math.abs(shown - value) <= 2;
+  }
+  return Math.abs(shown - value) <= Math.max(5, 0.5 * Math.max(shown, value)); // a latency
+}
+
+// wrong says how a row of the command differs from what is shown; "" if it does not.
+function wrong(shown, row) {
+  return Object.entries(shown).filter(([heading]) => keys[heading]).filter(([heading, text]) => {
+    const key = keys[heading].find((k) => k in row);
+    return !near(heading, text, key === undefined ? undefined : row[key]);
+  }).map(([heading, text]) => `${heading} ${text}`).join(', ');
+}
+
+// compare returns how many rows the page shows, and those that differ from their command.
+export async function compare(page) {
+  const rows = (await collect(page)).filter((r) => Object.keys(r.shown).some((heading) => keys[heading]));
+  const answers = new Map();
+  const commands = [...new Set(rows.map((r) => r.command))];
+  await Promise.all([0, 1, 2].map(async () => {
+    for (let c = commands.pop(); c !== undefined; c = commands.pop()) answers.set(c, await printed(c));
+  }));
+  const differ = [];
+  for (const { row, command, shown } of rows) {
+    const all = answers.get(command);
+    const faults = [...all, sums(row, all)].map((r) => wrong(shown, r));
+    if (!faults.includes('')) differ.push(`${row}: the page shows ${faults[0] ?? JSON.stringify(shown)}; ${command} prints ${JSON.stringify(all)}`);
+  }
+  return { rows: rows.length, commands: answers.size, differ };
+}
