@@ -17,6 +17,7 @@ var pages = map[string]build{
 	"topology": page(board.Topology),
 	"policies": page(board.Policies),
 	"health":   page(board.Health),
+	"tap":      page(board.Tap),
 }
 
 // build returns the value of a page.

@@ -1,6 +1,7 @@
 // What the app knows of its surroundings, read once, and the namespaces that the viewer may see.
 import { useEffect, useState } from 'preact/hooks';
-import type { Config, OverviewPage } from './api';
+import type { Config, OverviewPage, TapPage } from './api';
+import { resourceOf } from './link';
 import { searchOf } from './stream';
 
 let config: Promise<Config | null> | undefined;
@@ -31,4 +32,10 @@ export function useConfig(): Config | null {
 export async function listNamespaces(window: string | undefined): Promise<string[] | null> {
   const page = await get<OverviewPage>(`/api/page?${searchOf('overview', { window })}`);
   return page && page.namespaces.map((n) => n.name).sort();
+}
+
+// listTargets returns the workloads of a namespace that tap can watch, as the commands take them.
+export async function listTargets(namespace: string): Promise<string[] | null> {
+  const page = await get<TapPage>(`/api/page?${searchOf('tap', { namespace })}`);
+  return page && page.targets.filter((t) => t.kind !== 'namespace' && t.watchable > 0).map(resourceOf).sort();
 }

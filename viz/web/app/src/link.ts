@@ -45,6 +45,14 @@ export function pathOf(ref: Ref): string | null {
   return null;
 }
 
+const prefixes: Record<string, string> = { deployment: 'deploy', statefulset: 'sts', daemonset: 'ds', cronjob: 'cj', job: 'job',
+  replicaset: 'rs', replicationcontroller: 'rc' };
+
+// resourceOf writes a workload as the commands take it.
+export function resourceOf(ref: Ref): string {
+  return `${prefixes[ref.kind] ?? ref.kind}/${ref.name}`;
+}
+
 // usePageQuery returns the parameters of the address, and a function that changes them in place.
 export function usePageQuery(): [Record<string, string>, (changes: Record<string, string | null>) => void] {
   const { url, query, route } = useLocation();

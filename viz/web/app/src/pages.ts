@@ -19,7 +19,8 @@ export interface Page {
 export const pages: Page[] = [
   { path: '/', title: 'Overview', nav: true, load: () => import('./pages/Overview') },
   { path: '/topology', title: 'Topology', nav: true, load: () => import('./pages/Topology') },
-  { path: '/tap', title: 'Tap', nav: true },
+  { path: '/tap', title: 'Tap', nav: true, now: true, local: ['resource', 'to', 'to-namespace'],
+    load: () => import('./pages/Tap') },
   { path: '/policies', title: 'Policies', nav: true, load: () => import('./pages/Policies') },
   { path: '/health', title: 'Health', nav: true, now: true, load: () => import('./pages/Health') },
   { path: '/workload/:namespace/:kind/:name', title: 'Workload' },

@@ -21,7 +21,8 @@ type Listener = (status: Status) => void;
 let status: Status = { state: 'none' };
 const listeners = new Set<Listener>();
 
-function publish(next: Status) {
+// publish tells the header what it shows; a page without a stream does it itself.
+export function publish(next: Status) {
   status = next;
   for (const l of listeners) l(next);
 }
@@ -131,13 +132,13 @@ function watch<P extends Head>(search: string, set: (live: Live<P>) => void): ()
   };
 }
 
-const away: Refusal = {
+export const away: Refusal = {
   code: 'unavailable',
   message: 'The dashboard does not answer.',
   remedy: 'If `tulle viz dashboard` has ended, start it again. This page then continues by itself.',
 };
 
-const noSession: Refusal = {
+export const noSession: Refusal = {
   code: 'forbidden',
   message: 'This browser has no session.',
   remedy: 'Open the address that `tulle viz dashboard` printed in your terminal.',

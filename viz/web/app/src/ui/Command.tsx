@@ -39,6 +39,16 @@ export function Script(props: { label: string; children: string }) {
   );
 }
 
+// CopyButton copies a text that is too long to show.
+export function CopyButton(props: { text: string; label: string }) {
+  const [copied, copy] = useCopy(props.text);
+  return (
+    <button type="button" class="button" onClick={copy} title={props.text}>
+      <Icon name={copied ? 'check' : 'copy'} /> {copied ? 'Copied' : props.label}
+    </button>
+  );
+}
+
 // Text shows a sentence in which `backticks` mark what people type.
 export function Text(props: { children: string }) {
   return <>{props.children.split('`').map((part, i) => (i % 2 === 1 ? <code key={i}>{part}</code> : part))}</>;

@@ -18,6 +18,9 @@ const paths = {
   clock: 'M8 1.8a6.2 6.2 0 100 12.4A6.2 6.2 0 008 1.8zM8 4.5V8l2.4 1.6',
   denied: 'M8 1.8a6.2 6.2 0 100 12.4A6.2 6.2 0 008 1.8zM3.7 3.7l8.6 8.6',
   external: 'M6.5 3.5h-3v9h9v-3M9 2.5h4.5V7M13.3 2.7L7.5 8.5',
+  sent: 'M3.5 12.5l9-9M6 3.5h6.5V10',
+  received: 'M12.5 3.5l-9 9M10 12.5H3.5V6',
+  filter: 'M2 3.5h12L9.5 8.8v4.4l-3-1.5V8.8z',
   zoomIn: 'M8 3v10M3 8h10',
   zoomOut: 'M3 8h10',
 } as const;

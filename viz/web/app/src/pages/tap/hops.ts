@@ -1,0 +1,76 @@
+// What other proxies saw of the same request.
+import type { TapHeader } from '../../api';
+import type { Row } from './log';
+
+const zeros = /^0+$/;
+
+// traceOf returns the ID of a request's trace, from the headers of W3C Trace Context or of B3; "" without one.
+export function traceOf(row: Row): string {
+  const value = (name: string) => find(row.requestHeaders.lines, name).trim().toLowerCase();
+  const found =
+    /^[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}/.exec(value('traceparent')) ??
+    /^((?:[0-9a-f]{16}){1,2})-[0-9a-f]{16}/.exec(value('b3')) ??
+    /^((?:[0-9a-f]{16}){1,2})$/.exec(value('x-b3-traceid'));
+  const id = found?.[1] ?? '';
+  return zeros.test(id) ? '' : id;
+}
+
+function find(lines: TapHeader[], name: string): string {
+  return lines.find((h) => h.name.toLowerCase() === name)?.valueStr ?? '';
+}
+
+const maxHops = 40;
+const skew = 250; // how far the clocks of two nodes may be apart, in milliseconds
+
+// hopsOf returns what the proxies saw of a request and of its trace, in the order of time. Without a trace it has the
+// other proxy's side if there is only one that it can be.
+export function hopsOf(row: Row, rows: Row[]): Row[] {
+  if (!row.request) return [row];
+  const trace = traceOf(row);
+  const others = rows.filter(
+    (r) =>
+      r.key !== row.key &&
+      r.request &&
+      (trace !== '' ? traceOf(r) === trace : traceOf(r) === '' && sameRequest(row, r)),
+  );
+  const hops = trace === '' && others.length > 1 ? [row] : [row, ...others.slice(0, maxHops - 1)];
+  return hops.sort((a, b) => a.at - b.at || Number(a.inbound) - Number(b.inbound));
+}
+
+// sameRequest reports whether two rows are the two sides of one request.
+function sameRequest(a: Row, b: Row): boolean {
+  if (a.inbound === b.inbound || a.proxy === b.proxy) return false;
+  const [client, server] = a.inbound ? [b, a] : [a, b];
+  const same = (of: 'source' | 'destination') => {
+    const [x, y] = [client[of].metadata.pod, server[of].metadata.pod];
+    return x !== undefined && x === y && client[of].metadata.namespace === server[of].metadata.namespace;
+  };
+  return (
+    same('source') &&
+    same('destination') &&
+    client.request!.method === server.request!.method &&
+    client.request!.path === server.request!.path &&
+    server.at >= client.at - skew &&
+    (!client.end || server.at <= client.at + client.end.after + skew)
+  );
+}
+
+// Bar is a hop on a time axis: percentages of its length.
+export interface Bar {
+  left: number;
+  wait: number; // until the response's head
+  body: number; // from there to the end
+}
+
+// barsOf places hops on one axis, and returns how long the axis is.
+export function barsOf(hops: Row[]): { bars: Bar[]; length: number } {
+  const from = Math.min(...hops.map((h) => h.at));
+  const spanOf = (h: Row) => h.end?.after ?? h.response?.after ?? 0;
+  const length = Math.max(...hops.map((h) => h.at - from + spanOf(h)), 0.001);
+  const share = (ms: number) => (100 * ms) / length;
+  const bars = hops.map((h) => {
+    const wait = Math.min(h.response?.after ?? spanOf(h), spanOf(h));
+    return { left: share(h.at - from), wait: share(wait), body: share(spanOf(h) - wait) };
+  });
+  return { bars, length };
+}
