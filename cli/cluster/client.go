@@ -6,6 +6,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -41,6 +42,8 @@ type Client struct {
 	Post func(ctx context.Context, path string, body []byte) (io.ReadCloser, error)
 	// Namespace is the one that a command is about: of the Config, otherwise of the kubeconfig's context.
 	Namespace string
+	// Context is the name of the kubeconfig's context; "" if it has none.
+	Context string
 }
 
 // Config says which cluster to reach, and as whom. The zero value takes all from the kubeconfig.
@@ -89,6 +92,10 @@ func Connect(c Config) (*Client, error) {
 			return nil, fmt.Errorf("load kubeconfig: %w", err)
 		}
 	}
+	raw, err := loader.RawConfig()
+	if err != nil {
+		return nil, fmt.Errorf("load kubeconfig: %w", err)
+	}
 	client, err := kubernetes.NewForConfig(inProtobuf(config))
 	if err != nil {
 		return nil, fmt.Errorf("make a client for %s: %w", config.Host, err)
@@ -106,7 +113,7 @@ func Connect(c Config) (*Client, error) {
 		return nil, err
 	}
 	return &Client{Interface: client, Dynamic: untyped, Metadata: meta, DialPod: podDialer(client, config), Post: post,
-		Namespace: namespace}, nil
+		Namespace: namespace, Context: cmp.Or(c.Context, raw.CurrentContext)}, nil
 }
 
 // inProtobuf returns the config for objects of Kubernetes's own. A list of pods takes a fraction of the time that JSON
