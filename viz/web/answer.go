@@ -21,6 +21,7 @@ func answer(w http.ResponseWriter, status int, value any) {
 }
 
 func answerText(w http.ResponseWriter, status int, text []byte) {
+	// A page may have taken longer than the deadline that the request began with.
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeTimeout)) // httptest's recorder has none
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)

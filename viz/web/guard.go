@@ -1,63 +1,93 @@
 package web
 
 import (
+	"mime"
+	"net"
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"go.uber.org/zap"
 
+	"github.com/tulle-mesh/tulle/internal/connlimit"
 	"github.com/tulle-mesh/tulle/viz/board"
 )
 
 // policy is the Content-Security-Policy of every answer. Nothing inline runs, and nothing comes from elsewhere.
-const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; " +
-	"font-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
+	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+
+// headers are those of every answer.
+var headers = map[string]string{
+	"Content-Security-Policy":      policy,
+	"X-Frame-Options":              "DENY",
+	"X-Content-Type-Options":       "nosniff",
+	"Referrer-Policy":              "no-referrer",
+	"Cross-Origin-Opener-Policy":   "same-origin",
+	"Cross-Origin-Resource-Policy": "same-origin",
+	"Cache-Control":                "no-store",
+}
+
+// openAgain is what a viewer without a session can do.
+const openAgain = "Open the address that `tulle viz dashboard` printed."
 
 // ServeHTTP implements http.Handler: the checks that every request passes, in their order.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer s.recovered(w, r)
-	h := w.Header()
-	h.Set("Content-Security-Policy", policy)
-	h.Set("X-Frame-Options", "DENY")
-	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Referrer-Policy", "no-referrer")
-	h.Set("Cross-Origin-Opener-Policy", "same-origin")
-	h.Set("Cross-Origin-Resource-Policy", "same-origin")
-	h.Set("Cache-Control", "no-store")
-	if !s.ownHost(r) {
-		refuse(w, http.StatusForbidden, &board.Refusal{Code: board.Forbidden,
-			Message: "this host is not one of the dashboard's", Remedy: "Open the address that `tulle viz dashboard` printed."})
-		return
+	for name, value := range headers {
+		w.Header().Set(name, value)
 	}
+	// The deadline of the connection's last answer would still be set.
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(s.writeTimeout)) // httptest's recorder has none
 	api := strings.HasPrefix(r.URL.Path, "/api/")
-	if api && !sameOrigin(r) {
-		refuse(w, http.StatusForbidden, &board.Refusal{Code: board.Forbidden,
-			Message: "the request comes from another page than the dashboard"})
-		return
+	status, why := s.check(r, api)
+	if why != nil || r.Method != http.MethodPost {
+		connlimit.LeaveBody(w, r)
 	}
 	switch {
+	case why != nil:
+		refuse(w, status, why)
 	case !api && s.session.begin(w, r):
 	case s.session.holds(r):
 		s.mux.ServeHTTP(w, r)
 	case api:
-		refuse(w, http.StatusUnauthorized, &board.Refusal{Code: board.Forbidden, Message: "there is no session",
-			Remedy: "Open the address that `tulle viz dashboard` printed."})
+		refuse(w, http.StatusUnauthorized, &board.Refusal{Code: board.Forbidden, Message: "this browser has no session",
+			Remedy: openAgain})
 	default:
 		askForToken(w)
 	}
 }
 
-// ownHost reports whether the request names a host of the dashboard. A page whose own name resolves to this server's
-// address sends that name.
+// check returns why a request is refused with or without a session, or nil.
+func (s *Server) check(r *http.Request, api bool) (status int, why *board.Refusal) {
+	switch {
+	case !s.ownHost(r):
+		return http.StatusForbidden, &board.Refusal{Code: board.Forbidden,
+			Message: "the host of the request is not one of the dashboard's", Remedy: openAgain}
+	case api && !sameOrigin(r):
+		return http.StatusForbidden, &board.Refusal{Code: board.Forbidden,
+			Message: "the request comes from another page than the dashboard"}
+	case r.Method == http.MethodPost && !isJSON(r):
+		return http.StatusUnsupportedMediaType, &board.Refusal{Code: board.BadRequest,
+			Message: "content type: want application/json"}
+	}
+	return 0, nil
+}
+
+// ownHost reports whether the request names a host of the dashboard, or the address to which it came. A page whose own
+// name resolves to this server's address sends that name.
 func (s *Server) ownHost(r *http.Request) bool {
-	return slices.Contains(s.cfg.Hosts, strings.ToLower(r.Host))
+	host := strings.ToLower(r.Host)
+	local, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
+	return slices.Contains(s.cfg.Hosts, host) || ok && host == local.String()
 }
 
 // sameOrigin reports whether the dashboard itself sent a request, or a viewer who typed its address. Browsers say so in
 // one of two headers, or in both; other programs send neither.
 func sameOrigin(r *http.Request) bool {
-	if origin := r.Header.Get("Origin"); origin != "" && origin != "http://"+r.Host {
+	if origins := r.Header.Values("Origin"); len(origins) > 0 &&
+		(len(origins) > 1 || !strings.EqualFold(origins[0], "http://"+r.Host)) {
 		return false
 	}
 	switch r.Header.Get("Sec-Fetch-Site") {
@@ -69,16 +99,28 @@ func sameOrigin(r *http.Request) bool {
 	return false
 }
 
+// isJSON reports whether a request has the type that a page of another origin cannot send.
+func isJSON(r *http.Request) bool {
+	media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	return err == nil && media == "application/json"
+}
+
 // recovered ends a request that panicked, and says so.
 func (s *Server) recovered(w http.ResponseWriter, r *http.Request) {
 	fault := recover()
-	if fault == nil {
+	switch {
+	case fault == nil:
 		return
-	}
-	if fault == http.ErrAbortHandler {
+	case fault == http.ErrAbortHandler:
 		panic(fault)
 	}
 	s.cfg.Log.Error("request panicked", zap.String("path", r.URL.Path), zap.Any("panic", fault), zap.Stack("stack"))
-	refuse(w, http.StatusInternalServerError, &board.Refusal{Code: board.Unavailable,
-		Message: "the dashboard made a mistake", Remedy: "The output of `tulle viz dashboard` has it; please report it."})
+	if w.Header().Get("Content-Type") != "" { // the answer has begun
+		panic(http.ErrAbortHandler)
+	}
+	refuse(w, http.StatusInternalServerError, mistake)
 }
+
+// mistake is the Refusal after a panic.
+var mistake = &board.Refusal{Code: board.Unavailable, Message: "the dashboard made a mistake",
+	Remedy: "The output of `tulle viz dashboard` has the details. Please report them."}

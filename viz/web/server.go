@@ -6,6 +6,7 @@
 package web
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,7 +17,9 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/tulle-mesh/tulle/internal/connlimit"
 	"github.com/tulle-mesh/tulle/viz/board"
+	"github.com/tulle-mesh/tulle/viz/tapclient"
 )
 
 const (
@@ -35,10 +38,22 @@ type Config struct {
 	Hosts []string
 	// Viewer is who looks.
 	Viewer Viewer
-	// About is what /api/config answers.
-	About About
+	// About returns what /api/config answers.
+	About func(context.Context) About
 	Log   *zap.Logger
+	// MaxStreams and MaxViewerStreams bound the pages that are open at once, of all viewers and of each; 0 means 512 and
+	// 32. A tap is not a page: a viewer may have 4, and all may have 64.
+	MaxStreams, MaxViewerStreams int
 }
+
+// Bounds of Config's fields that are 0, of taps, and of connections.
+const (
+	defaultStreams       = 512
+	defaultViewerStreams = 32
+	maxTaps              = 64
+	maxViewerTaps        = 4
+	maxConnections       = 2048
+)
 
 // Viewer is somebody who looks at pages.
 type Viewer struct {
@@ -47,6 +62,8 @@ type Viewer struct {
 	// Sources returns what a page is built from, with the viewer's rights. Each page is built from one of its own,
 	// because objects are read once.
 	Sources func() board.Sources
+	// Post reaches the tap API with the viewer's rights.
+	Post tapclient.Post
 }
 
 // About is what the app shows of its surroundings.
@@ -67,26 +84,38 @@ type About struct {
 type Server struct {
 	cfg       Config
 	mux       *http.ServeMux
-	session   session
+	session   *session
 	snapshots snapshots
+	streams   places
+	taps      places
+	// writeTimeout bounds how long a browser may take to read one event of a stream.
+	writeTimeout time.Duration
 }
 
 // New returns a server.
 func New(cfg Config) *Server {
-	s := &Server{cfg: cfg, mux: http.NewServeMux(), session: newSession()}
-	s.snapshots.log = cfg.Log
+	s := &Server{cfg: cfg, mux: http.NewServeMux(), session: newSession(), writeTimeout: writeTimeout,
+		streams: places{all: cmp.Or(cfg.MaxStreams, defaultStreams),
+			each: cmp.Or(cfg.MaxViewerStreams, defaultViewerStreams)},
+		taps: places{all: maxTaps, each: maxViewerTaps}}
+	s.snapshots.log, s.snapshots.refresh = cfg.Log, refresh
 	s.mux.HandleFunc("/api/config", only(http.MethodGet, s.serveConfig))
 	s.mux.HandleFunc("/api/page", only(http.MethodGet, s.servePage))
 	s.mux.HandleFunc("/api/stream", only(http.MethodGet, s.serveStream))
 	s.mux.HandleFunc("/api/", func(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusNotFound, &board.Refusal{Code: board.NotFound, Message: "no such address of the API"})
 	})
-	s.mux.HandleFunc("/", serveApp)
+	s.mux.HandleFunc("/api/tap", only(http.MethodPost, s.serveTap))
+	s.mux.Handle("/", loadApp())
 	return s
 }
 
 // Token is what ?token= of the first address must have.
 func (s *Server) Token() string { return s.session.token }
+
+// OneTimeToken returns a token that works once. It is for an address that others may see, such as in the arguments of a
+// process.
+func (s *Server) OneTimeToken() string { return s.session.oneTime() }
 
 // Run serves until ctx ends.
 func (s *Server) Run(ctx context.Context, listeners ...net.Listener) error {
@@ -99,7 +128,8 @@ func (s *Server) Run(ctx context.Context, listeners ...net.Listener) error {
 	var serving sync.WaitGroup
 	for _, l := range listeners {
 		serving.Go(func() {
-			if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			bounds := connlimit.Bounds{Total: maxConnections, PerAddress: maxConnections}
+			if err := server.Serve(connlimit.Bounded(l, bounds, func() {})); !errors.Is(err, http.ErrServerClosed) {
 				failed <- fmt.Errorf("serve the dashboard: %w", err)
 			}
 		})
@@ -132,6 +162,6 @@ func only(method string, next http.HandlerFunc) http.HandlerFunc {
 	}
 }
 
-func (s *Server) serveConfig(w http.ResponseWriter, _ *http.Request) {
-	answer(w, http.StatusOK, s.cfg.About)
+func (s *Server) serveConfig(w http.ResponseWriter, r *http.Request) {
+	answer(w, http.StatusOK, s.cfg.About(r.Context()))
 }

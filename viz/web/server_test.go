@@ -57,7 +57,12 @@ func start(t *testing.T, change ...func(*Config)) *bed {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg := Config{Hosts: []string{l.Addr().String()}, Log: zap.NewNop(), About: About{Version: "v1"},
+	_, port, err := net.SplitHostPort(l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := Config{Hosts: []string{"127.0.0.1:" + port, "localhost:" + port, "[::1]:" + port},
+		Log: zap.NewNop(), About: func(context.Context) About { return About{Version: "v1"} },
 		Viewer: Viewer{Sources: func() board.Sources { return board.Sources{Numbers: source, Objects: lister{}} }}}
 	for _, f := range change {
 		f(&cfg)

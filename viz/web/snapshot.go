@@ -19,7 +19,8 @@ const refresh = 5 * time.Second
 
 // snapshots are the pages that somebody looks at now. Each is built once for all its streams.
 type snapshots struct {
-	log *zap.Logger
+	log     *zap.Logger
+	refresh time.Duration
 
 	mu      sync.Mutex // guards the field below
 	open    map[string]*snapshot
@@ -85,7 +86,7 @@ func (s *snapshots) run(ctx context.Context, into *snapshot, viewer Viewer, show
 		if next := s.build(ctx, viewer, show, q); ctx.Err() == nil {
 			into.cell.Store(next)
 		}
-		timer.Reset(max(refresh-time.Since(began), time.Second))
+		timer.Reset(max(s.refresh-time.Since(began), s.refresh/5))
 	}
 }
 
@@ -94,8 +95,7 @@ func (s *snapshots) build(ctx context.Context, viewer Viewer, show build, q boar
 	defer func() {
 		if fault := recover(); fault != nil {
 			s.log.Error("page panicked", zap.Any("panic", fault), zap.Stack("stack"))
-			out = state{refusal: &board.Refusal{Code: board.Unavailable, Message: "the dashboard made a mistake",
-				Remedy: "The output of `tulle viz dashboard` has it; please report it."}}
+			out = state{refusal: mistake}
 		}
 	}()
 	value, err := show(ctx, viewer.Sources(), q)

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -9,15 +10,34 @@ import (
 	"github.com/tulle-mesh/tulle/viz/board"
 )
 
-// servePage answers a page once.
-func (s *Server) servePage(w http.ResponseWriter, r *http.Request) {
+// heartbeat is how long a stream may be silent. What is between the server and a browser may end it after a minute.
+const heartbeat = 20 * time.Second
+
+// open returns the snapshot that a request asks for, or answers why there is none.
+func (s *Server) open(w http.ResponseWriter, r *http.Request) (found *snapshot, leave func(), ok bool) {
 	show, q, err := readQuery(r.URL.Query())
 	if err != nil {
 		why := board.Refuse(err)
 		refuse(w, statusOf(why), why)
+		return nil, nil, false
+	}
+	place, ok := s.streams.take(w, s.cfg.Viewer.Key)
+	if !ok {
+		return nil, nil, false
+	}
+	found, end := s.snapshots.watch(s.cfg.Viewer, show, q)
+	return found, func() {
+		end()
+		place()
+	}, true
+}
+
+// servePage answers a page once.
+func (s *Server) servePage(w http.ResponseWriter, r *http.Request) {
+	snapshot, leave, ok := s.open(w, r)
+	if !ok {
 		return
 	}
-	snapshot, leave := s.snapshots.watch(s.cfg.Viewer, show, q)
 	defer leave()
 	now, _, err := snapshot.cell.Wait(r.Context(), 0)
 	switch {
@@ -31,19 +51,16 @@ func (s *Server) servePage(w http.ResponseWriter, r *http.Request) {
 
 // serveStream sends a page whenever it is built, as server-sent events (HTML Living Standard, section 9.2).
 func (s *Server) serveStream(w http.ResponseWriter, r *http.Request) {
-	show, q, err := readQuery(r.URL.Query())
-	if err != nil {
-		why := board.Refuse(err)
-		refuse(w, statusOf(why), why)
+	snapshot, leave, ok := s.open(w, r)
+	if !ok {
 		return
 	}
-	snapshot, leave := s.snapshots.watch(s.cfg.Viewer, show, q)
 	defer leave()
 	w.Header().Set("Content-Type", "text/event-stream")
 	control := http.NewResponseController(w)
-	send := func(event string, data []byte) error {
-		_ = control.SetWriteDeadline(time.Now().Add(writeTimeout)) // httptest's recorder has none
-		if _, err := fmt.Fprintf(w, "event: %s\ndata: %s\n\n", event, data); err != nil {
+	send := func(format string, args ...any) error {
+		_ = control.SetWriteDeadline(time.Now().Add(s.writeTimeout)) // httptest's recorder has none
+		if _, err := fmt.Fprintf(w, format, args...); err != nil {
 			return err
 		}
 		return control.Flush()
@@ -52,20 +69,35 @@ func (s *Server) serveStream(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	for seen := uint64(0); ; {
-		now, seq, err := snapshot.cell.Wait(r.Context(), seen)
+		now, seq, err := next(r.Context(), snapshot, seen)
+		seen = seq
+		switch {
+		case r.Context().Err() != nil:
+			return
+		case err != nil:
+			err = send(": nothing new\n\n")
+		case now.refusal != nil:
+			err = send("event: problem\ndata: %s\n\n", now.refusalText())
+		default:
+			err = send("event: page\ndata: %s\n\n", now.page)
+		}
 		if err != nil {
 			return
 		}
-		seen = seq
-		event, data := "page", now.page
-		if now.refusal != nil {
-			event = "problem"
-			if data, err = json.Marshal(now.refusal); err != nil {
-				panic(err) // a Refusal is three texts
-			}
-		}
-		if send(event, data) != nil {
-			return
-		}
 	}
+}
+
+// next returns the state after the one that was seen, or an error if there is none in the time of a heartbeat.
+func next(ctx context.Context, s *snapshot, seen uint64) (state, uint64, error) {
+	ctx, cancel := context.WithTimeout(ctx, heartbeat)
+	defer cancel()
+	return s.cell.Wait(ctx, seen)
+}
+
+func (s state) refusalText() []byte {
+	text, err := json.Marshal(s.refusal)
+	if err != nil {
+		panic(err) // a Refusal is three texts
+	}
+	return text
 }

@@ -1,27 +1,42 @@
 package viz
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strconv"
+	"sync"
 	"syscall"
 
 	"github.com/spf13/cobra"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
+	authentication "k8s.io/api/authentication/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/tulle-mesh/tulle/cli/cluster"
 	"github.com/tulle-mesh/tulle/viz/board"
 	"github.com/tulle-mesh/tulle/viz/objects"
 	"github.com/tulle-mesh/tulle/viz/web"
 )
 
-// dashboardPort is Linkerd's.
-const dashboardPort = 50750
+const (
+	// dashboardPort is Linkerd's.
+	dashboardPort = 50750
+	// localhost is the default address: this machine over IPv4 and IPv6.
+	localhost = "localhost"
+)
+
+// The values of --show.
+const (
+	showTulle   = "tulle"
+	showGrafana = "grafana"
+	showURL     = "url"
+)
 
 // dashboardFlags are the flags of `viz dashboard`.
 type dashboardFlags struct {
@@ -29,6 +44,7 @@ type dashboardFlags struct {
 	port       int
 	show       string
 	grafanaURL string
+	traceURL   string
 	// portGiven says that the user chose the port.
 	portGiven bool
 }
@@ -38,10 +54,10 @@ func (c *commands) dashboardCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "dashboard",
 		Short: "Open the dashboard in a browser",
-		Long: `dashboard serves the dashboard at an address of this machine and opens it in the default browser, until Ctrl-C. Everything that it
-shows is read with your own rights, as the other commands do.
+		Long: `dashboard serves the dashboard on this machine and opens it in the default browser, until Ctrl-C. Everything that it shows is read
+with your own rights, as by the other commands.
 
-The address that it prints has a token. Only a browser that opened it sees the dashboard.`,
+The address that it prints has a token. A browser sees the dashboard once it has opened that address.`,
 		Example: `  tulle viz dashboard
   tulle viz dashboard --show url &
   tulle viz dashboard -p 8080 -n shop`,
@@ -57,32 +73,36 @@ The address that it prints has a token. Only a browser that opened it sees the d
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&f.address, "address", "localhost", "address of this machine at which to serve")
+	flags.StringVar(&f.address, "address", localhost, "address of this machine at which to serve")
 	flags.IntVarP(&f.port, "port", "p", dashboardPort, "port at which to serve; a free one if the default is taken")
-	flags.StringVar(&f.show, "show", "tulle", "what to open in the browser: tulle, grafana, or url for nothing")
-	flags.StringVar(&f.grafanaURL, "grafana-url", "", "address of a Grafana with Tulle's dashboards, to link to")
+	flags.StringVar(&f.show, "show", showTulle, "what to open in the browser: tulle, grafana, or url for nothing")
+	flags.StringVar(&f.grafanaURL, "grafana-url", "", "address of a Grafana with Tulle's dashboards, for links")
+	flags.StringVar(&f.traceURL, "trace-url", "", "address to which a trace's ID is added, for links")
 	return cmd
 }
 
 // check returns an error about the first flag that has no meaning.
 func (f *dashboardFlags) check() error {
 	if f.show == "linkerd" {
-		f.show = "tulle"
+		f.show = showTulle
 	}
-	if !slices.Contains([]string{"tulle", "grafana", "url"}, f.show) {
+	if !slices.Contains([]string{showTulle, showGrafana, showURL}, f.show) {
 		return fmt.Errorf("--show %q: want tulle, grafana or url", f.show)
 	}
 	if f.port < 0 || f.port > 65535 {
 		return fmt.Errorf("--port %d: want a port, from 1 to 65535, or 0 for a free one", f.port)
 	}
-	if f.grafanaURL != "" {
-		u, err := url.Parse(f.grafanaURL)
-		if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || u.User != nil {
-			return fmt.Errorf("--grafana-url %q: want an address such as https://grafana.example.com", f.grafanaURL)
+	if f.address == "" {
+		return errors.New("--address: want an address of this machine, such as localhost")
+	}
+	for flag, text := range map[string]string{"grafana-url": f.grafanaURL, "trace-url": f.traceURL} {
+		u, err := url.Parse(text)
+		if text != "" && (err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || u.User != nil) {
+			return fmt.Errorf("--%s %q: want an address such as https://grafana.example.com", flag, text)
 		}
 	}
-	if f.show == "grafana" && f.grafanaURL == "" {
-		return errors.New("--show grafana: say where Grafana is, with --grafana-url")
+	if f.show == showGrafana && f.grafanaURL == "" {
+		return errors.New("--show grafana: give the address of Grafana with --grafana-url")
 	}
 	return nil
 }
@@ -95,8 +115,8 @@ func (c *commands) dashboard(ctx context.Context, f dashboardFlags) error {
 	if err != nil {
 		return err
 	}
-	src, err := c.source(ctx, cl)
-	if err != nil {
+	live := c.liveSource(cl)
+	if _, err := live.choose(ctx); err != nil { // a flag that is wrong
 		return err
 	}
 	listeners, err := c.listen(f)
@@ -107,47 +127,118 @@ func (c *commands) dashboard(ctx context.Context, f dashboardFlags) error {
 	if err != nil {
 		return fmt.Errorf("serve the dashboard: %w", err)
 	}
-	log := zap.New(zapcore.NewCore(zapcore.NewConsoleEncoder(zap.NewDevelopmentEncoderConfig()),
-		zapcore.AddSync(c.Err), zap.WarnLevel))
+	shared := web.NewShared(live)
+	defer shared.Close()
 	checks := &board.Checks{}
 	server := web.New(web.Config{
 		Hosts: hosts(f.address, port),
-		Viewer: web.Viewer{Sources: func() board.Sources {
-			return board.Sources{Numbers: src, Objects: objects.New(cl, c.ControlNamespace()), Client: cl,
+		Viewer: web.Viewer{Post: cl.Post, Sources: func() board.Sources {
+			return board.Sources{Numbers: shared, Objects: objects.New(cl, c.ControlNamespace()), Client: cl,
 				ControlNamespace: c.ControlNamespace(), Version: c.Version, Checks: checks}
 		}},
-		About: web.About{Version: c.Version, Namespace: c.Namespace(), GrafanaURL: f.grafanaURL},
-		Log:   log,
+		About: c.about(cl, f),
+		Log: zap.New(zapcore.NewCore(zapcore.NewConsoleEncoder(zap.NewDevelopmentEncoderConfig()), zapcore.AddSync(c.Err),
+			zap.WarnLevel)),
 	})
-	own := url.URL{Scheme: "http", Host: net.JoinHostPort(cmp.Or(f.address, "localhost"), port), Path: "/",
-		RawQuery: "token=" + server.Token()}
-	fmt.Fprintf(c.Out, "Tulle dashboard available at:\n%s\n", &own)
-	if f.grafanaURL != "" {
-		fmt.Fprintf(c.Out, "Grafana dashboard available at:\n%s\n", f.grafanaURL)
-	}
+	c.announce(f, port, server)
 	return server.Run(ctx, listeners...)
 }
 
-// hosts returns what a browser may name as its host.
+// about returns what the app shows of its surroundings. Who the viewer is, is asked once.
+func (c *commands) about(cl *cluster.Client, f dashboardFlags) func(context.Context) web.About {
+	var once sync.Mutex // guards the fields below
+	viewer, known := "", false
+	return func(ctx context.Context) web.About {
+		once.Lock()
+		defer once.Unlock()
+		if !known {
+			limited, cancel := context.WithTimeout(ctx, cluster.LookTimeout)
+			defer cancel()
+			review, err := cl.AuthenticationV1().SelfSubjectReviews().Create(limited, &authentication.SelfSubjectReview{},
+				metav1.CreateOptions{})
+			if err == nil {
+				viewer = review.Status.UserInfo.Username
+			}
+			known = ctx.Err() == nil // a cluster that does not know it will not know it later
+		}
+		return web.About{Version: c.Version, Cluster: cl.Context, Namespace: c.Namespace(), Viewer: viewer,
+			GrafanaURL: f.grafanaURL, TraceURL: f.traceURL}
+	}
+}
+
+// announce prints the addresses, in Linkerd's words, and opens one of them.
+func (c *commands) announce(f dashboardFlags, port string, server *web.Server) {
+	host := f.address
+	if ip, err := netip.ParseAddr(host); err == nil && ip.IsUnspecified() {
+		host = localhost
+	}
+	address := func(token string) string {
+		u := url.URL{Scheme: "http", Host: net.JoinHostPort(host, port), Path: "/",
+			RawQuery: url.Values{"token": {token}}.Encode()}
+		return u.String()
+	}
+	if !isLoopback(f.address) {
+		fmt.Fprintln(c.Err, "Others can reach this address, and HTTP is not encrypted. "+
+			"Those who learn the token or read the traffic see what you may see.")
+	}
+	fmt.Fprintf(c.Out, "Tulle dashboard available at:\n%s\n", address(server.Token()))
+	if f.grafanaURL != "" {
+		fmt.Fprintf(c.Out, "Grafana dashboard available at:\n%s\n", f.grafanaURL)
+	}
+	// All users of the machine can read the arguments of a browser, so its token works once.
+	name, target := "Tulle", ""
+	switch f.show {
+	case showURL:
+		return
+	case showGrafana:
+		name, target = "Grafana", f.grafanaURL
+	default:
+		target = address(server.OneTimeToken())
+	}
+	fmt.Fprintf(c.Out, "Opening %s dashboard in the default browser\n", name)
+	open := c.OpenBrowser
+	if open == nil {
+		open = openBrowser
+	}
+	if err := open(target); err != nil {
+		fmt.Fprintf(c.Err, "Failed to open a browser (%v).\nVisit the address above in your browser to view the dashboard.\n",
+			err)
+	}
+}
+
+func isLoopback(address string) bool {
+	ip, err := netip.ParseAddr(address)
+	return address == localhost || err == nil && ip.IsLoopback()
+}
+
+// hosts returns what a browser may name as its host. An address that means all addresses is no host; the server knows
+// to which of them a request came.
 func hosts(address, port string) (out []string) {
-	for _, name := range []string{"localhost", "127.0.0.1", "::1", address} {
-		if name != "" {
-			out = append(out, net.JoinHostPort(name, port))
+	names := []string{localhost, "127.0.0.1", "::1"}
+	if ip, err := netip.ParseAddr(address); err != nil || !ip.IsUnspecified() {
+		names = append(names, address)
+	}
+	for _, name := range names {
+		host := net.JoinHostPort(name, port)
+		out = append(out, host)
+		if port == "80" { // browsers leave it out
+			out = append(out, host[:len(host)-len(":80")])
 		}
 	}
 	return out
 }
 
-// listen returns the listeners. A name such as localhost may mean an address of IPv4 and one of IPv6. Both are taken,
-// so that no other program gets requests that a browser means for the dashboard.
+// listen returns the listeners. localhost is taken over IPv4 and IPv6, so that no other program gets requests that a
+// browser means for the dashboard.
 func (c *commands) listen(f dashboardFlags) ([]net.Listener, error) {
 	listeners, err := listenAll(f.address, f.port)
 	if errors.Is(err, syscall.EADDRINUSE) && !f.portGiven {
-		fmt.Fprintf(c.Err, "Port %d is taken. Taking a free one.\n", f.port)
+		fmt.Fprintf(c.Err, "Port %d is taken, so the dashboard takes another one.\n", f.port)
 		listeners, err = listenAll(f.address, 0)
 	}
 	if errors.Is(err, syscall.EADDRINUSE) {
-		return nil, fmt.Errorf("serve the dashboard: port %d is taken; give another one with --port", f.port)
+		return nil, fmt.Errorf("serve the dashboard: port %d of %s is taken; give another one with --port", f.port,
+			f.address)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("serve the dashboard at --address %s: %w", f.address, err)
@@ -156,7 +247,7 @@ func (c *commands) listen(f dashboardFlags) ([]net.Listener, error) {
 }
 
 func listenAll(address string, port int) ([]net.Listener, error) {
-	if address != "localhost" {
+	if address != localhost {
 		l, err := net.Listen("tcp", net.JoinHostPort(address, strconv.Itoa(port)))
 		return []net.Listener{l}, err
 	}
@@ -164,8 +255,11 @@ func listenAll(address string, port int) ([]net.Listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	taken := first.Addr().(*net.TCPAddr).Port
-	second, err := net.Listen("tcp", net.JoinHostPort("::1", strconv.Itoa(taken)))
+	_, taken, err := net.SplitHostPort(first.Addr().String())
+	if err != nil {
+		return nil, errors.Join(err, first.Close())
+	}
+	second, err := net.Listen("tcp", net.JoinHostPort("::1", taken))
 	if errors.Is(err, syscall.EADDRINUSE) {
 		return nil, errors.Join(err, first.Close())
 	}

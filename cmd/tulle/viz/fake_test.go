@@ -45,6 +45,8 @@ type bed struct {
 	noFlag bool
 	// stdout takes the place of the buffer that result has.
 	stdout io.Writer
+	// browser takes the address that a command opens.
+	browser func(address string) error
 	// post is the client's Post.
 	post func(ctx context.Context, path string, body []byte) (io.ReadCloser, error)
 	// policies are what the proxies of pods receive, and routes those of Services, by namespace/name. notConfigured is why
@@ -141,6 +143,7 @@ func (b *bed) runIn(ctx context.Context, t *testing.T, namespace string, args ..
 			}, b.notConfigured
 		},
 	}
+	env.OpenBrowser = b.browser
 	if b.stdout != nil {
 		env.Out = b.stdout
 	}

@@ -72,6 +72,9 @@ func (c *commands) source(ctx context.Context, cl *cluster.Client) (metrics.Sour
 	api := metricsclient.New(metricsclient.Config{Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return cl.DialPod(context.WithoutCancel(ctx), install.Namespace, pod, mesh.MetricsAPIPort)
 	}})
+	if c.live {
+		return metrics.Fallback{First: api, Second: c.readProxies(cl, "The viz extension does not answer.")}, nil
+	}
 	return metrics.Fallback{First: metricsAPISource{c, api},
 		Second: c.readProxies(cl, "The viz extension does not answer.")}, nil
 }
@@ -97,14 +100,20 @@ func metricsAPI(ctx context.Context, cl *cluster.Client) (installed bool, pod st
 	return len(pods.Items) > 0, "", nil
 }
 
-// readProxies returns a source that reads the proxies through the API server, and prints the reason on stderr.
+// readProxies returns a source that reads the proxies through the API server, and says the reason: on stderr, or for
+// the dashboard in a note.
 func (c *commands) readProxies(cl *cluster.Client, reason string) metrics.Source {
-	return proxySource{c, reason, scrape.New(scrape.Config{
+	cfg := scrape.Config{
 		Pods: objects.New(cl, c.ControlNamespace()).FreshPods,
 		Open: func(ctx context.Context, pod *corev1.Pod, port int) (io.ReadCloser, error) {
 			return cluster.OpenMetrics(ctx, cl, pod, port)
 		},
-	})}
+	}
+	if c.live {
+		cfg.MaxWindow = liveMaxWindow
+		return notedSource{reason, scrape.New(cfg)}
+	}
+	return proxySource{c, reason, scrape.New(cfg)}
 }
 
 // metricsAPISource is metrics-api. It prints on stderr if the answer will take as long as the window.

@@ -44,12 +44,16 @@ type Env struct {
 	Configured func(context.Context, *cluster.Client) (Configured, error)
 	// Source returns where the numbers come from, for tests; nil chooses as the command's help says.
 	Source func(context.Context, *cluster.Client) (metrics.Source, error)
+	// OpenBrowser opens an address, for tests; nil opens it in the default browser.
+	OpenBrowser func(address string) error
 }
 
 // commands holds what all commands share.
 type commands struct {
 	Env
 	prometheus PrometheusFlags
+	// live means that the numbers are for the dashboard, so nothing about their source is printed.
+	live bool
 }
 
 // New returns the command viz with its subcommands.

@@ -1,0 +1,72 @@
+package viz
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/tulle-mesh/tulle/cli/cluster"
+	"github.com/tulle-mesh/tulle/viz/metrics"
+)
+
+const (
+	// chosenFor is how long a choice of a source holds, because pods of metrics-api come and go.
+	chosenFor = 10 * time.Second
+	// liveMaxWindow bounds how long the dashboard reads proxies for one answer; it is that of metrics-api.
+	liveMaxWindow = 10 * time.Minute
+)
+
+// liveSource is where the numbers of the dashboard come from. It chooses as the commands do, and again later.
+type liveSource struct {
+	c  *commands
+	cl *cluster.Client
+
+	mu     sync.Mutex // guards the fields below
+	chosen metrics.Source
+	until  time.Time // zero is for ever
+}
+
+func (c *commands) liveSource(cl *cluster.Client) *liveSource {
+	live := *c
+	live.live = true
+	return &liveSource{c: &live, cl: cl}
+}
+
+// Ask implements metrics.Source.
+func (s *liveSource) Ask(ctx context.Context, window time.Duration, queries []metrics.Query) (metrics.Answer, error) {
+	source, err := s.choose(ctx)
+	if err != nil {
+		return metrics.Answer{}, err
+	}
+	return source.Ask(ctx, window, queries)
+}
+
+func (s *liveSource) choose(ctx context.Context) (metrics.Source, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.chosen != nil && (s.until.IsZero() || time.Now().Before(s.until)) {
+		return s.chosen, nil
+	}
+	source, err := s.c.source(ctx, s.cl)
+	if err != nil || ctx.Err() != nil {
+		return source, err
+	}
+	s.chosen = source
+	if s.c.prometheus.url == "" && s.c.Source == nil {
+		s.until = time.Now().Add(chosenFor)
+	}
+	return source, nil
+}
+
+// notedSource is the proxies, with a note why they are read.
+type notedSource struct {
+	reason string
+	metrics.Source
+}
+
+// Ask implements metrics.Source.
+func (s notedSource) Ask(ctx context.Context, window time.Duration, queries []metrics.Query) (metrics.Answer, error) {
+	answer, err := s.Source.Ask(ctx, window, queries)
+	answer.Notes = append([]string{s.reason}, answer.Notes...)
+	return answer, err
+}

@@ -1,0 +1,259 @@
+package web
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/tulle-mesh/tulle/viz/metrics"
+)
+
+const (
+	// sharedFor is how long an answer serves everybody, and failedFor how long an error does.
+	sharedFor = 4 * time.Second
+	failedFor = time.Second
+	// unasked is how long a question is kept that nobody asks any more. Pages ask every refresh.
+	unasked = 30 * time.Second
+	// oldAfter is the age from which a note tells the age of numbers.
+	oldAfter = 20 * time.Second
+	// maxFlights bounds the readings of one question that a slow source does at once. Each begins after the one before, so
+	// that there are new numbers more often than once a window.
+	maxFlights = 4
+)
+
+// Shared is a metrics.Source that asks another one once for all who ask the same at a time.
+//
+// A source that reads the proxies takes as long as the window. While it does, Shared answers with the numbers of the
+// reading before; the first answer is of a shorter window. Readings go on while somebody asks.
+type Shared struct {
+	source metrics.Source
+
+	ctx     context.Context // of all flights; it ends with Close
+	cancel  context.CancelFunc
+	flights sync.WaitGroup
+
+	mu        sync.Mutex // guards the field below, and what is in it
+	questions map[string]*question
+}
+
+var errClosed = errors.New("ask for numbers: the server ends")
+
+// question is what one window and list of queries has for an answer.
+type question struct {
+	window  time.Duration
+	queries []metrics.Query
+	// last is the latest answer, and failed the latest error if it is newer.
+	last   result
+	failed result
+	// changed is closed by the next result, and by the first progress of a flight.
+	changed chan struct{}
+	// running counts flights, and began is when the last of them did. slow means that the source waits for the window.
+	running int
+	began   time.Time
+	slow    bool
+	// waiting counts callers. forget ends the question when nobody asked for a while.
+	waiting int
+	forget  *time.Timer
+	ctx     context.Context
+	cancel  context.CancelFunc
+}
+
+// result is what one flight got.
+type result struct {
+	answer    metrics.Answer
+	err       error
+	began, at time.Time
+}
+
+// NewShared returns a Shared. Call Close at the end.
+func NewShared(source metrics.Source) *Shared {
+	ctx, cancel := context.WithCancel(context.Background())
+	return &Shared{source: source, ctx: ctx, cancel: cancel, questions: map[string]*question{}}
+}
+
+// Close ends what is being asked, and returns when that has ended.
+func (s *Shared) Close() {
+	s.mu.Lock()
+	s.cancel() // under the lock, so that no flight begins after it
+	for _, q := range s.questions {
+		q.forget.Stop()
+	}
+	s.mu.Unlock()
+	s.flights.Wait()
+}
+
+// Ask implements metrics.Source. The end of ctx ends only this call.
+func (s *Shared) Ask(ctx context.Context, window time.Duration, queries []metrics.Query) (metrics.Answer, error) {
+	key, err := json.Marshal(metrics.Request{Window: window, Queries: queries})
+	if err != nil {
+		return metrics.Answer{}, fmt.Errorf("encode queries: %w", err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ctx.Err() != nil {
+		return metrics.Answer{}, errClosed
+	}
+	q := s.find(string(key), window, queries)
+	q.waiting++
+	defer func() { q.waiting-- }()
+	for asked := time.Now(); ; {
+		if answer, err, ok := q.ready(asked); ok {
+			return answer, err
+		}
+		if s.ctx.Err() != nil {
+			return metrics.Answer{}, errClosed
+		}
+		s.begin(q)
+		if answer, ok := q.former(asked); ok {
+			return answer, nil
+		}
+		changed := q.changed
+		s.mu.Unlock()
+		select {
+		case <-changed:
+		case <-ctx.Done():
+		case <-s.ctx.Done():
+		}
+		s.mu.Lock()
+		if ctx.Err() != nil {
+			return metrics.Answer{}, fmt.Errorf("ask for numbers: %w", ctx.Err())
+		}
+	}
+}
+
+// find returns the question of a key, which is new or kept for longer.
+func (s *Shared) find(key string, window time.Duration, queries []metrics.Query) *question {
+	q := s.questions[key]
+	if q == nil {
+		q = &question{window: window, queries: slices.Clone(queries), changed: make(chan struct{})}
+		q.ctx, q.cancel = context.WithCancel(s.ctx)
+		q.forget = time.AfterFunc(unasked, func() { s.drop(key, q) })
+		s.questions[key] = q
+	}
+	q.forget.Reset(unasked)
+	return q
+}
+
+// drop forgets a question that nobody asks.
+func (s *Shared) drop(key string, q *question) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.ctx.Err() != nil:
+	case q.waiting > 0:
+		q.forget.Reset(unasked)
+	default:
+		delete(s.questions, key)
+		q.cancel()
+	}
+}
+
+// ready returns an answer or an error that is new enough for who asked at that time.
+func (q *question) ready(asked time.Time) (metrics.Answer, error, bool) {
+	switch {
+	case q.failed.err != nil && asked.Sub(q.failed.at) < failedFor:
+		return metrics.Answer{}, q.failed.err, true
+	case q.failed.err == nil && !q.last.at.IsZero() && asked.Sub(q.last.at) < sharedFor:
+		return q.last.copy(), nil, true
+	}
+	return metrics.Answer{}, nil, false
+}
+
+// former returns the answer of the reading before while a slow source reads, unless it is too old to mean anything.
+func (q *question) former(now time.Time) (metrics.Answer, bool) {
+	age := now.Sub(q.last.at)
+	if !q.slow || q.last.at.IsZero() || age > 2*q.window+oldAfter {
+		return metrics.Answer{}, false
+	}
+	answer := q.last.copy()
+	if age > oldAfter {
+		answer.Notes = append(answer.Notes, fmt.Sprintf("the numbers are %v old", age.Round(time.Second)))
+	}
+	return answer, true
+}
+
+// copy returns the answer with slices that the caller may append to. Samples are shared, so nobody changes them.
+func (r result) copy() metrics.Answer {
+	a := r.answer
+	a.Samples, a.Notes = slices.Clone(a.Samples), slices.Clone(a.Notes)
+	return a
+}
+
+// begin begins a flight if none is under way, or if the source is slow and the last flight began long enough ago.
+func (s *Shared) begin(q *question) {
+	step := max(metrics.MinWindow, q.window/maxFlights)
+	if q.running > 0 && (!q.slow || q.running >= maxFlights || time.Since(q.began) < step) {
+		return
+	}
+	q.began = time.Now()
+	s.fly(q, q.window, q.began)
+}
+
+// fly asks the source once, for a reading that began at that time. The caller holds the lock.
+func (s *Shared) fly(q *question, window time.Duration, began time.Time) {
+	q.running++
+	s.flights.Go(func() {
+		first := true
+		ctx := metrics.WithProgress(q.ctx, func(left time.Duration) {
+			if first && left > 0 {
+				first = false
+				s.waits(q, window, began)
+			}
+		})
+		answer, err := s.ask(ctx, window, q.queries)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		q.running--
+		if first {
+			q.slow = false
+		}
+		if q.ctx.Err() == nil {
+			q.store(result{answer, err, began, time.Now()})
+		}
+	})
+}
+
+// ask turns a panic of the source into an error, because nobody else would.
+func (s *Shared) ask(ctx context.Context, window time.Duration, queries []metrics.Query) (_ metrics.Answer, err error) {
+	defer func() {
+		if fault := recover(); fault != nil {
+			err = fmt.Errorf("ask for numbers: panic: %v", fault)
+		}
+	}()
+	return s.source.Ask(ctx, window, queries)
+}
+
+// waits notes that the source waits for the window. The first who ask get numbers of a shorter window.
+func (s *Shared) waits(q *question, window time.Duration, began time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if q.last.at.IsZero() && !q.slow && window >= 2*metrics.MinWindow && q.ctx.Err() == nil {
+		q.slow = true
+		s.fly(q, metrics.MinWindow, began)
+	}
+	q.slow = true
+	q.wake()
+}
+
+// store keeps a result unless there is one of a flight that began later.
+func (q *question) store(r result) {
+	switch {
+	case r.began.Before(q.last.began) || r.began.Before(q.failed.began):
+		return
+	case r.err != nil:
+		q.failed = r
+	default:
+		q.last, q.failed = r, result{}
+	}
+	q.wake()
+}
+
+// wake wakes all callers.
+func (q *question) wake() {
+	close(q.changed)
+	q.changed = make(chan struct{})
+}
