@@ -93,6 +93,43 @@ func ReadClients(ctx context.Context, src metrics.Source, namespace string, wind
 	return out, nil
 }
 
+// Limited are the requests that one HTTPLocalRateLimitPolicy refused.
+type Limited struct {
+	Namespace, Policy string
+	// Rate is per second.
+	Rate float64
+}
+
+// ReadLimited returns the requests that rate limits refused in a namespace; "" is every namespace.
+func ReadLimited(ctx context.Context, src metrics.Source, namespace string, window time.Duration) ([]Limited, error) {
+	answers, err := subject.Ask(ctx, src, window, []string{namespace}, func(string) []metrics.Query {
+		q := limitedQuery
+		if namespace != "" {
+			q.Match = []metrics.Match{metrics.Is("namespace", namespace)}
+		}
+		return []metrics.Query{q}
+	})
+	if err != nil {
+		return nil, err
+	}
+	var out []Limited
+	for _, s := range answers.Samples[0][0] {
+		if rate, ok := rateOf(s, answers.Window); ok {
+			out = append(out, Limited{s.Labels["namespace"], s.Labels["ratelimit_name"], rate})
+		}
+	}
+	return out, nil
+}
+
+var limitedQuery = metrics.Query{Metric: metrics.InboundRateLimitTotal, By: []string{"namespace", "ratelimit_name"}}
+
+// PromQL returns the query that finds these requests.
+func (l Limited) PromQL(window time.Duration) string {
+	q := limitedQuery
+	q.Match = []metrics.Match{metrics.Is("namespace", l.Namespace), metrics.Is("ratelimit_name", l.Policy)}
+	return q.PromQL(window)
+}
+
 // rateOf returns the rate per second of a sample; false without any.
 func rateOf(s metrics.Sample, window time.Duration) (float64, bool) {
 	return s.Value / window.Seconds(), s.Value > 0 && !math.IsInf(s.Value, 0)

@@ -107,6 +107,7 @@ const (
 	ResultAllowed = "allowed"
 	ResultDenied  = "denied"
 	ResultRouted  = "routed"
+	ResultLimited = "limited" // a rate limit refused it
 )
 
 // PolicyTraffic is requests or connections that met an object.
@@ -148,6 +149,8 @@ type policies struct {
 	decidedWith string
 	routed      []routes.Table
 	clients     authz.Clients
+	limited     []authz.Limited
+	limitedErr  error // such as that an older metrics-api does not know the metric
 	// podsErr, decidedErr and routedErr are missing rights.
 	podsErr, decidedErr, routedErr error
 	notes                          []string
@@ -203,6 +206,9 @@ func (p *policies) read(ctx context.Context, s Sources) error {
 	questions.Go(func() { decidedNotes, p.decidedErr = p.readDecided(ctx, s) })
 	questions.Go(func() { routedNotes, p.routedErr = p.readRouted(ctx, s) })
 	questions.Go(func() { p.clients, clientsErr = authz.ReadClients(ctx, s.Numbers, p.query.Namespace, p.query.Window) })
+	questions.Go(func() {
+		p.limited, p.limitedErr = authz.ReadLimited(ctx, s.Numbers, p.query.Namespace, p.query.Window)
+	})
 	questions.Wait()
 	missing := 0
 	for _, part := range []struct {

@@ -224,7 +224,8 @@ func shopDecisions() string {
 		decided(atWeb, adminOnly, "serverauthorization/any", 60, 30, fromBatch) +
 		decided(`srv_kind="default",srv_name="deny"`, noRoute, "default/deny", 0, 12,
 			`client_id="spiffe://cluster.local/ns/far/sa/batch",reason="denied"`) +
-		`inbound_tcp_authz_allow_total{namespace="shop",pod="web-1",` + atWeb +
+		`inbound_http_local_ratelimit_total{namespace="shop",ratelimit_name="limit"} 12
+inbound_tcp_authz_allow_total{namespace="shop",pod="web-1",` + atWeb +
 		`,authz_kind="authorizationpolicy",authz_name="web-callers"} 6
 ` + routedTo("books", "success", 54) + routedTo("books", "failure", 6) + routedTo("GET /carts", "success", 18)
 }
@@ -271,7 +272,8 @@ func TestPoliciesShowsWhatEachObjectSelectsAndDid(t *testing.T) {
 			"backend:service/web-next (weight 1), routed 1.0 request books",
 		"pending Server spare: Port=9, Protocol=unknown, Access policy=deny, Selects pods with=app=none, " +
 			"Selected now=no pod",
-		"none HTTPLocalRateLimitPolicy limit: All clients together=100 requests a second, target:Server/web",
+		"none HTTPLocalRateLimitPolicy limit: All clients together=100 requests a second, target:Server/web, " +
+			"limited 0.2 request",
 		"none HTTPRoute admin: Rules=1, Matches=/admin, parent:Server/web, denied 0.5 request admin, " +
 			"allowed 1.0 request admin serverauthorization/any",
 		"none MeshTLSAuthentication callers: Identities=ServiceAccount db.shop;every ServiceAccount of namespace far, " +

@@ -34,6 +34,9 @@ func (p *policies) count(o *PolicyObject) {
 		names := o.valuesOf("Routes")
 		p.countRouted(o, func(r routes.Row) bool { return r.Route == routes.Default || slices.Contains(names, r.Route) })
 		return
+	case "HTTPLocalRateLimitPolicy":
+		p.countLimited(o)
+		return
 	default:
 		return
 	}
@@ -85,6 +88,27 @@ func (p *policies) countConnections(o *PolicyObject, isOwn func(authz.Row) bool)
 	}
 	if denied.RPS > 0 {
 		o.Traffic = append(o.Traffic, denied)
+	}
+}
+
+// countLimited adds the requests that a rate limit refused.
+func (p *policies) countLimited(o *PolicyObject) {
+	if p.podsErr != nil {
+		return
+	}
+	if p.limitedErr != nil {
+		note := fmt.Sprintf("The requests that rate limits refused are not shown: %v.", p.limitedErr)
+		if !slices.Contains(p.notes, note) {
+			p.notes = append(p.notes, note)
+		}
+		return
+	}
+	o.Traffic = []PolicyTraffic{}
+	for _, l := range p.limited {
+		if l.Namespace == o.Namespace && l.Policy == o.Name {
+			o.Traffic = append(o.Traffic, PolicyTraffic{Result: ResultLimited, Unit: UnitRequest, Golden: Golden{RPS: l.Rate},
+				Command: l.PromQL(p.query.Window)})
+		}
 	}
 }
 

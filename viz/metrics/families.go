@@ -28,6 +28,7 @@ const (
 	InboundHTTPDenyTotal  = "inbound_http_authz_deny_total"
 	InboundTCPAllowTotal  = "inbound_tcp_authz_allow_total"
 	InboundTCPDenyTotal   = "inbound_tcp_authz_deny_total"
+	InboundRateLimitTotal = "inbound_http_local_ratelimit_total"
 	TCPOpenTotal          = "tcp_open_total"
 	TCPOpenConnections    = "tcp_open_connections"
 	TCPReadBytes          = "tcp_read_bytes_total"
@@ -49,7 +50,7 @@ var allowed = []string{
 	HTTPBackendRequests, HTTPBackendStatuses, BucketsOf(HTTPBackendDuration), GRPCRouteStatuses,
 	BucketsOf(GRPCRouteDuration), GRPCRouteRetries, GRPCBackendRequests, GRPCBackendStatuses,
 	BucketsOf(GRPCBackendDuration), InboundHTTPAllowTotal, InboundHTTPDenyTotal, InboundTCPAllowTotal,
-	InboundTCPDenyTotal, TCPOpenTotal, TCPOpenConnections, TCPReadBytes, TCPWriteBytes, BuildInfo,
+	InboundTCPDenyTotal, InboundRateLimitTotal, TCPOpenTotal, TCPOpenConnections, TCPReadBytes, TCPWriteBytes, BuildInfo,
 	ControlConnected, ControlStale,
 }
 

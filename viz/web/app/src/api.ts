@@ -143,7 +143,7 @@ export interface PolicyLink extends Ref {
 
 // PolicyTraffic is requests or connections that met an object; rps is in the unit.
 export interface PolicyTraffic extends Golden {
-  result: 'allowed' | 'denied' | 'routed';
+  result: 'allowed' | 'denied' | 'routed' | 'limited'; // limited: a rate limit refused them
   unit: 'request' | 'connection';
   server: string;
   route: string;

@@ -21,7 +21,7 @@ export const pages: Page[] = [
   { path: '/topology', title: 'Topology', nav: true, load: () => import('./pages/Topology') },
   { path: '/tap', title: 'Tap', nav: true, now: true, local: ['resource', 'to', 'to-namespace'],
     load: () => import('./pages/Tap') },
-  { path: '/policies', title: 'Policies', nav: true, load: () => import('./pages/Policies') },
+  { path: '/policies', title: 'Policies', nav: true, local: ['open'], load: () => import('./pages/Policies') },
   { path: '/health', title: 'Health', nav: true, now: true, load: () => import('./pages/Health') },
   { path: '/workload/:namespace/:kind/:name', title: 'Workload' },
   { path: '/service/:namespace/:name', title: 'Service' },

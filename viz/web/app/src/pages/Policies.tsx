@@ -14,7 +14,7 @@ import { PageFrame } from '../ui/Page';
 import { SearchField } from '../ui/SearchField';
 import { Table, type Column } from '../ui/Table';
 import { Denials } from './policies/Denials';
-import { Detail, LinkTo } from './policies/Detail';
+import { Detail, LinkTo, refused } from './policies/Detail';
 import './Policies.css';
 
 export const states: Record<PolicyState, { word: string; tone: Tone; help: string }> = {
@@ -112,9 +112,9 @@ function sum(o: PolicyObject, has: (t: PolicyTraffic) => boolean): number | null
 }
 
 // passed is the rate of requests that an object allowed or routed.
-const passed = (o: PolicyObject) => sum(o, (t) => t.result !== 'denied' && t.unit === 'request');
-const denied = (o: PolicyObject) => sum(o, (t) => t.result === 'denied');
-const opened = (o: PolicyObject) => sum(o, (t) => t.result !== 'denied' && t.unit === 'connection');
+const passed = (o: PolicyObject) => sum(o, (t) => !refused(t) && t.unit === 'request');
+const denied = (o: PolicyObject) => sum(o, refused);
+const opened = (o: PolicyObject) => sum(o, (t) => !refused(t) && t.unit === 'connection');
 
 // lowest returns the lowest success rate of an object's requests.
 function lowest(o: PolicyObject): number | null {
@@ -136,16 +136,16 @@ function columnsOf(query: Record<string, string>): Column<PolicyObject>[] {
     { key: 'passed', title: 'Requests', numeric: true, help: 'Requests that it allowed or routed', sort: (o) => -(passed(o) ?? -1),
       cell: (o) => {
         const requests = passed(o), connections = opened(o);
-        if (requests === null) return unknown;
+        if (requests === null || /RateLimitPolicy$/.test(o.kind)) return unknown;
         return requests === 0 && connections ? <Connections value={connections} title={sourceOf(o)} />
           : <Rps value={requests} title={sourceOf(o)} />;
       } },
     { key: 'success', title: 'Lowest success', numeric: true, help: 'The lowest success rate of its requests',
       sort: (o) => lowest(o) ?? 2, cell: (o) => <Success value={lowest(o)} title={sourceOf(o)} /> },
-    { key: 'denied', title: 'Denials', numeric: true, help: 'Requests and connections that policy denied',
+    { key: 'denied', title: 'Denials', numeric: true, help: 'Requests and connections that policy denied or a rate limit refused',
       sort: (o) => -(denied(o) ?? -1), cell: (o) => {
         const rate = denied(o);
-        const title = o.traffic?.find((t) => t.result === 'denied')?.command ?? sourceOf(o);
+        const title = o.traffic?.find(refused)?.command ?? sourceOf(o);
         if (rate === null || o.kind === 'ServiceProfile') return unknown;
         return rate > 0 ? <span class="denied"><Icon name="denied" /> <Rps value={rate} title={title} /></span>
           : <span class="number faint" title={title}>0</span>;

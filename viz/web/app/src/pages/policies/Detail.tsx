@@ -65,7 +65,7 @@ export function Detail({ object, query }: { object: PolicyObject; query: Record<
 function Condition({ condition: c }: { condition: PolicyCondition }) {
   return (
     <li>
-      <Badge tone={tones[c.state]}><bdi>{c.type}</bdi>: {c.status}</Badge>
+      <Badge tone={tones[c.state]}><span><bdi>{c.type}</bdi>: {c.status}</span></Badge>
       <div>
         {c.parent && <p class="soft">at <bdi>{c.parent}</bdi>, says <bdi>{c.controller}</bdi></p>}
         {(c.message || c.reason !== c.type) && <p><bdi>{c.message || c.reason}</bdi></p>}
@@ -75,23 +75,26 @@ function Condition({ condition: c }: { condition: PolicyCondition }) {
   );
 }
 
-const results = { allowed: 'Allowed', denied: 'Denied', routed: 'Routed' };
+const results = { allowed: 'Allowed', denied: 'Denied', routed: 'Routed', limited: 'Over the limit' };
+
+// refused reports whether the requests did not pass.
+export const refused = (t: PolicyTraffic) => t.result === 'denied' || t.result === 'limited';
 
 const unknown = <span class="number faint">{none}</span>;
 
 // columns are those of golden metrics, with the denials apart, as in the command.
 const columns: Column<PolicyTraffic>[] = [
   { key: 'result', title: 'Result', cell: (t) => (
-    <span class={t.result === 'denied' ? 'denied' : undefined}>
-      {t.result === 'denied' && <Icon name="denied" />} {results[t.result]}
+    <span class={refused(t) ? 'denied' : undefined}>
+      {refused(t) && <Icon name="denied" />} {results[t.result]}
       {t.unit === 'connection' && <small> connections</small>}
     </span>
   ) },
   { key: 'where', title: 'Where', cell: (t) => <Where traffic={t} /> },
   { key: 'by', title: 'Allowed by', cell: (t) => t.authorization ? <Name most={32}>{t.authorization}</Name> : unknown },
   ...goldenColumns<PolicyTraffic>((t) => t, (t) => t.command).map((c) => c.key !== 'rps' ? c
-    : { ...c, cell: (t: PolicyTraffic) => t.result === 'denied' ? unknown : <Amount traffic={t} /> }),
-  { key: 'denied', title: 'Denied', numeric: true, cell: (t) => t.result === 'denied' ? <Amount traffic={t} /> : unknown },
+    : { ...c, cell: (t: PolicyTraffic) => refused(t) ? unknown : <Amount traffic={t} /> }),
+  { key: 'denied', title: 'Denied', numeric: true, cell: (t) => refused(t) ? <Amount traffic={t} /> : unknown },
 ];
 
 function Amount({ traffic: t }: { traffic: PolicyTraffic }) {
