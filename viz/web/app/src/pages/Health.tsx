@@ -130,9 +130,11 @@ function Group({ group }: { group: CheckGroup }) {
               {c.text}
               {c.message && <p class="why">{c.message}</p>}
               {c.hint && (
-                <a href={c.hint} target="_blank" rel="noreferrer">
-                  What to do <Icon name="external" />
-                </a>
+                <p class="what">
+                  <a href={c.hint} target="_blank" rel="noreferrer">
+                    What to do <Icon name="external" />
+                  </a>
+                </p>
               )}
             </div>
           </li>
