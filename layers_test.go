@@ -59,7 +59,7 @@ var layers = []struct {
 		"proxy/forward", "proxy/control", "proxy/response", "proxy/tap", "proxy/trace",
 		"viz/tap",
 		"viz/install",
-		"viz/edges", "viz/objects", "viz/subject",
+		"viz/edges", "viz/objects", "viz/parts", "viz/subject",
 	}},
 	{"shared", []string{
 		"proxy/env",
@@ -74,7 +74,7 @@ var layers = []struct {
 	}},
 	{"assemblies", []string{
 		"proxy", "controller", "controller/status",
-		"cli/explain", "cli/extension", "viz/tapapi", "viz/top",
+		"cli/explain", "cli/extension", "viz/splits", "viz/tapapi", "viz/top",
 	}},
 	{"checks", []string{
 		"cli/check",

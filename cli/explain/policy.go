@@ -46,15 +46,7 @@ type ServiceRoute struct {
 
 // Routes returns the routes of a Service: of its ServiceProfile, or its HTTPRoutes or GRPCRoutes.
 func (m *Model) Routes(namespace, service string) (routes []ServiceRoute) {
-	svc, _, err := m.service(service + "." + namespace)
-	if err != nil {
-		return nil
-	}
-	for _, port := range svc.Spec.Ports {
-		out, err := m.Outbound(net.JoinHostPort(service+"."+namespace, strconv.Itoa(int(port.Port))))
-		if err != nil {
-			continue
-		}
+	for _, out := range m.Ports(namespace, service) {
 		for _, r := range out.Routes {
 			routes = append(routes, ServiceRoute{out.Authority, r.Ref.Name, backendsOf(r, out.Service)})
 		}
@@ -66,6 +58,21 @@ func (m *Model) Routes(namespace, service string) (routes []ServiceRoute) {
 		}
 	}
 	return routes
+}
+
+// Ports returns what proxies receive about each port of a Service; none for a Service without an address of its own.
+func (m *Model) Ports(namespace, service string) (ports []*mesh.Outbound) {
+	svc, _, err := m.service(service + "." + namespace)
+	if err != nil {
+		return nil
+	}
+	for _, port := range svc.Spec.Ports {
+		out, err := m.Outbound(net.JoinHostPort(service+"."+namespace, strconv.Itoa(int(port.Port))))
+		if err == nil {
+			ports = append(ports, out)
+		}
+	}
+	return ports
 }
 
 // backendsOf returns the Services that requests of a route go to, where clients call service.

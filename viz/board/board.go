@@ -6,12 +6,14 @@
 package board
 
 import (
+	"context"
 	"net/url"
 	"time"
 
 	"github.com/tulle-mesh/tulle/cli/cluster"
 	"github.com/tulle-mesh/tulle/viz/golden"
 	"github.com/tulle-mesh/tulle/viz/metrics"
+	"github.com/tulle-mesh/tulle/viz/parts"
 	"github.com/tulle-mesh/tulle/viz/resource"
 )
 
@@ -22,6 +24,11 @@ type Sources struct {
 	// Client is the viewer's; nil in tests that need no objects beyond Objects.
 	Client           *cluster.Client
 	ControlNamespace string
+	// Configuration returns what the control plane tells proxies, for what exists without traffic; nil if that is not to
+	// be had.
+	Configuration func(context.Context) (Configuration, error)
+	// History returns what numbers were; nil if nothing knows the past.
+	History func(context.Context, metrics.HistoryRequest) (metrics.History, error)
 	// Version is the program's.
 	Version string
 	// Checks are those that Health shows; nil shows none.
@@ -54,34 +61,11 @@ func newHead(q Query, notes []string) Head {
 	return Head{At: time.Now().UTC(), Window: Span(q.Window), Notes: append([]string{}, notes...)}
 }
 
-// Golden are golden metrics. Without requests the pointers are nil and the rate is 0.
-type Golden struct {
-	// Success is from 0 to 1.
-	Success *float64 `json:"success"`
-	RPS     float64  `json:"rps"`
-	// P50, P95 and P99 are whole milliseconds; nil if not known.
-	P50 *float64 `json:"p50"`
-	P95 *float64 `json:"p95"`
-	P99 *float64 `json:"p99"`
-}
+// Golden are golden metrics.
+type Golden = golden.Numbers
 
 // newGolden returns the numbers as `-o json` has them; s is nil without requests.
-func newGolden(s *golden.Stats) Golden {
-	if s == nil {
-		return Golden{}
-	}
-	return Golden{Success: &s.Success, RPS: s.RPS, P50: milliseconds(s.P50), P95: milliseconds(s.P95),
-		P99: milliseconds(s.P99)}
-}
-
-func milliseconds(ms float64) *float64 {
-	n := golden.Milliseconds(ms)
-	if n == nil {
-		return nil
-	}
-	whole := float64(*n)
-	return &whole
-}
+func newGolden(s *golden.Stats) Golden { return golden.NewNumbers(s) }
 
 // Ref names an object. Kind is as in "deployment".
 type Ref struct {
@@ -115,4 +99,18 @@ func Span(d time.Duration) string {
 		}
 	}
 	return text
+}
+
+// together runs the parts of a page; see parts.Run.
+func together(ctx context.Context, s Sources, of ...func(context.Context, Sources) ([]string, error)) ([]string,
+	error) {
+	all := make([]parts.Part, len(of))
+	for i, part := range of {
+		all[i] = func(ctx context.Context, own parts.Sources) ([]string, error) {
+			s := s
+			s.Numbers, s.Objects = own.Numbers, own.Objects
+			return part(ctx, s)
+		}
+	}
+	return parts.Run(ctx, parts.Sources{Numbers: s.Numbers, Objects: s.Objects}, all...)
 }

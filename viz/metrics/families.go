@@ -36,6 +36,7 @@ const (
 	BuildInfo             = "proxy_build_info"
 	ControlConnected      = "control_connected"
 	ControlStale          = "tulle_control_stale_seconds"
+	CertificateExpiration = "control_identity_cert_expiration_timestamp_seconds"
 )
 
 // bucketSuffix ends the name of a histogram's buckets.
@@ -52,6 +53,7 @@ var allowed = []string{
 	BucketsOf(GRPCBackendDuration), InboundHTTPAllowTotal, InboundHTTPDenyTotal, InboundTCPAllowTotal,
 	InboundTCPDenyTotal, InboundRateLimitTotal, TCPOpenTotal, TCPOpenConnections, TCPReadBytes, TCPWriteBytes, BuildInfo,
 	ControlConnected, ControlStale,
+	CertificateExpiration,
 }
 
 // Allowed reports whether metrics-api may answer about a metric.

@@ -99,7 +99,7 @@ func (s *Server) Run(ctx context.Context, lis net.Listener) error {
 
 // ServeHTTP implements http.Handler.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	request, refusal := s.read(w, r)
+	question, refusal := s.read(w, r)
 	if refusal != nil {
 		connlimit.LeaveBody(w, r)
 		s.refuse(w, "invalid", refusal.status, refusal.err)
@@ -113,10 +113,12 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			fmt.Errorf("%d requests are running: try again later", maxRunning))
 		return
 	}
-	answer, err := s.cfg.Source.Ask(announceWait(w, r), request.Window, request.Queries)
+	answer, err := question.ask(announceWait(w, r), s.cfg.Source)
 	switch {
 	case r.Context().Err() != nil:
 		s.requests.WithLabelValues("canceled").Inc()
+	case errors.Is(err, metrics.ErrNoHistory):
+		s.refuse(w, "failed", http.StatusNotImplemented, err)
 	case err != nil:
 		s.cfg.Log.Warn("no answer", zap.Error(err))
 		s.refuse(w, "failed", http.StatusBadGateway, err)
@@ -164,17 +166,63 @@ func ownHost(host string) bool {
 	return err == nil || slices.Contains(hosts, strings.TrimSuffix(strings.ToLower(host), "."))
 }
 
-// read returns the request, or why it is refused.
-func (s *Server) read(w http.ResponseWriter, r *http.Request) (metrics.Request, *refusal) {
-	refuse := func(status int, format string, args ...any) (metrics.Request, *refusal) {
-		return metrics.Request{}, &refusal{status, fmt.Errorf(format, args...)}
+// question is what a body asks.
+type question interface {
+	// validate returns an error about what is beyond the bounds of this server.
+	validate() error
+	ask(ctx context.Context, source metrics.Source) (answer any, err error)
+}
+
+// questions are what metrics-api answers, by path.
+var questions = map[string]func() question{
+	metrics.QueryPath:   func() question { return &numbers{} },
+	metrics.HistoryPath: func() question { return &past{} },
+}
+
+// numbers asks for those of now.
+type numbers struct{ metrics.Request }
+
+func (q *numbers) ask(ctx context.Context, source metrics.Source) (any, error) {
+	return source.Ask(ctx, q.Window, q.Queries)
+}
+
+func (q *numbers) validate() error {
+	if n := len(q.Queries); n == 0 || n > MaxQueries {
+		return fmt.Errorf("%d queries: want 1 to %d", n, MaxQueries)
+	}
+	if err := validate(q.Window, q.Queries); err != nil {
+		return err
+	}
+	return metrics.Validate(q.Window, q.Queries)
+}
+
+// past asks for those of earlier.
+type past struct{ metrics.HistoryRequest }
+
+func (h *past) ask(ctx context.Context, source metrics.Source) (any, error) {
+	return metrics.AskHistory(ctx, source, h.HistoryRequest)
+}
+
+func (h *past) validate() error {
+	if err := validate(h.Window, h.Queries); err != nil {
+		return err
+	}
+	return h.Validate()
+}
+
+// read returns the question, or why it is refused.
+func (s *Server) read(w http.ResponseWriter, r *http.Request) (question, *refusal) {
+	refuse := func(status int, format string, args ...any) (question, *refusal) {
+		return nil, &refusal{status, fmt.Errorf(format, args...)}
 	}
 	if !ownHost(r.Host) {
 		return refuse(http.StatusMisdirectedRequest, "host %q: want metrics-api, localhost or an address",
 			metrics.Printable(r.Host, 100))
 	}
-	if r.URL.Path != metrics.QueryPath {
-		return refuse(http.StatusNotFound, "path %q: want %s", metrics.Printable(r.URL.Path, 100), metrics.QueryPath)
+	asked, ok := questions[r.URL.Path]
+	if !ok {
+		return refuse(http.StatusNotFound, "path %q: want %s or %s", metrics.Printable(r.URL.Path, 100), metrics.QueryPath,
+			metrics.HistoryPath)
 	}
 	if r.Method != http.MethodPost {
 		w.Header().Set("Allow", http.MethodPost)
@@ -188,10 +236,10 @@ func (s *Server) read(w http.ResponseWriter, r *http.Request) (metrics.Request, 
 	control := http.NewResponseController(w)
 	_ = control.SetReadDeadline(time.Now().Add(bodyTimeout)) // httptest's recorder has none
 	defer func() { _ = control.SetReadDeadline(time.Time{}) }()
-	var request metrics.Request
+	request := asked()
 	decoder := json.NewDecoder(http.MaxBytesReader(w, r.Body, MaxBody))
 	decoder.DisallowUnknownFields()
-	err := decoder.Decode(&request)
+	err := decoder.Decode(request)
 	if err == nil {
 		if _, more := decoder.Token(); more != io.EOF {
 			err = errors.New("more than one JSON value")
@@ -204,28 +252,26 @@ func (s *Server) read(w http.ResponseWriter, r *http.Request) (metrics.Request, 
 	if err != nil {
 		return refuse(http.StatusBadRequest, "decode body: %w", err)
 	}
-	if err := validate(request); err != nil {
+	if err := request.validate(); err != nil {
 		return refuse(http.StatusBadRequest, "%w", err)
 	}
 	return request, nil
 }
 
-func validate(r metrics.Request) error {
-	if n := len(r.Queries); n == 0 || n > MaxQueries {
-		return fmt.Errorf("%d queries: want 1 to %d", n, MaxQueries)
-	}
-	for i, q := range r.Queries {
+// validate returns an error about a query that this server does not answer.
+func validate(window time.Duration, queries []metrics.Query) error {
+	for i, q := range queries {
 		if len(q.By) > maxLabels || len(q.Match) > maxLabels {
 			return fmt.Errorf("query %d: want at most %d labels in by and in match", i+1, maxLabels)
 		}
 		if !metrics.Allowed(q.Metric) {
 			return fmt.Errorf("query %d: metric %q: tulle viz asks for no such metric", i+1, q.Metric)
 		}
-		if !q.Now && r.Window < metrics.MinWindow {
-			return fmt.Errorf("time window %v: want at least %v", r.Window, metrics.MinWindow)
+		if !q.Now && window < metrics.MinWindow {
+			return fmt.Errorf("time window %v: want at least %v", window, metrics.MinWindow)
 		}
 	}
-	return metrics.Validate(r.Window, r.Queries)
+	return nil
 }
 
 func (s *Server) refuse(w http.ResponseWriter, result string, status int, err error) {

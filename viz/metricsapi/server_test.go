@@ -36,8 +36,10 @@ func server(source metrics.Source) (*Server, *prometheus.Registry) {
 	return New(Config{Source: source, Log: zap.NewNop(), Registry: registry}), registry
 }
 
-func post(body string) *http.Request {
-	r := httptest.NewRequest(http.MethodPost, metrics.QueryPath, strings.NewReader(body))
+func post(body string) *http.Request { return postTo(metrics.QueryPath, body) }
+
+func postTo(path, body string) *http.Request {
+	r := httptest.NewRequest(http.MethodPost, path, strings.NewReader(body))
 	r.Host = "metrics-api.tulle-viz.svc:8085"
 	r.Header.Set("Content-Type", "application/json")
 	return r
@@ -109,7 +111,13 @@ func TestRefusals(t *testing.T) {
 		"another metric": {post(query(`{"metric":"container_memory_usage_bytes","now":true}`)), 400,
 			`query 1: metric "container_memory_usage_bytes": tulle viz asks for no such metric`},
 		"another path": {to("[::1]:8085", httptest.NewRequest(http.MethodPost, "/api/v2%1b", nil)), 404,
-			`path "/api/v2` + "\uFFFD" + `": want /api/v1/query`},
+			`path "/api/v2` + "\uFFFD" + `": want /api/v1/query or /api/v1/history`},
+		"a history of another metric": {postTo(metrics.HistoryPath, `{"span":3600000000000,"step":60000000000,`+
+			`"window":60000000000,"queries":[{"metric":"up"}]}`), 400,
+			`query 1: metric "up": tulle viz asks for no such metric`},
+		"a long history": {postTo(metrics.HistoryPath, `{"span":36000000000000,"step":60000000000,`+
+			`"window":60000000000,"queries":[{"metric":"response_total"}]}`), 400,
+			"history of 10h0m0s: want at least one step and at most 240 of them, and at most 6h0m0s"},
 		"another method": {to("localhost", httptest.NewRequest(http.MethodGet, metrics.QueryPath, nil)), 405,
 			`method "GET": want POST`},
 		"what a page may send across origins": {form, 415, "content type: want application/json"},
@@ -259,5 +267,33 @@ func TestRunningRequestsAreBounded(t *testing.T) {
 	}
 	if got := counted(t, registry, "canceled"); got != maxRunning {
 		t.Errorf("counted %v canceled requests, want %d", got, maxRunning)
+	}
+}
+
+// historian is a Source that knows the past.
+type historian struct{ ask }
+
+// AskHistory implements metrics.HistorySource.
+func (historian) AskHistory(_ context.Context, r metrics.HistoryRequest) (metrics.History, error) {
+	return metrics.History{Moments: []metrics.Moment{{At: time.Unix(60, 0).UTC(),
+		Samples: [][]metrics.Sample{{{Value: r.Span.Minutes()}}}}}}, nil
+}
+
+func TestHistory(t *testing.T) {
+	const body = `{"span":600000000000,"step":60000000000,"window":60000000000,"queries":[{"metric":"response_total"}]}`
+	for name, c := range map[string]struct {
+		source metrics.Source
+		status int
+		body   string
+	}{
+		"with a Prometheus": {historian{}, 200, `{"moments":[{"at":"1970-01-01T00:01:00Z","samples":[[{"value":10}]]}]}`},
+		"without one":       {ask(nil), 501, `{"error":"only a Prometheus knows the past, and there is none"}`},
+	} {
+		s, _ := server(c.source)
+		w := httptest.NewRecorder()
+		s.ServeHTTP(w, postTo(metrics.HistoryPath, body))
+		if w.Code != c.status || w.Body.String() != c.body+"\n" {
+			t.Errorf("%s: got %d %s", name, w.Code, w.Body)
+		}
 	}
 }

@@ -49,7 +49,7 @@ func New(c Config) *Source {
 	if c.URL == "" {
 		c.URL = "http://metrics-api"
 	}
-	return &Source{url: c.URL + metrics.QueryPath, client: &http.Client{Transport: transport}}
+	return &Source{url: c.URL, client: &http.Client{Transport: transport}}
 }
 
 // Ask implements metrics.Source.
@@ -57,56 +57,101 @@ func (s *Source) Ask(ctx context.Context, window time.Duration, queries []metric
 	if err := metrics.Validate(window, queries); err != nil {
 		return metrics.Answer{}, err
 	}
-	limited, cancel := context.WithTimeout(ctx, window+grace)
-	defer cancel()
-	answer, err := s.ask(limited, metrics.Request{Window: window, Queries: queries})
-	switch {
-	case err == nil:
-		return answer, nil
-	case ctx.Err() == nil && limited.Err() != nil:
-		return metrics.Answer{}, fmt.Errorf("ask metrics-api: no answer within %v; see its log", window+grace)
+	var answer metrics.Answer
+	if err := s.ask(ctx, window+grace, metrics.QueryPath, metrics.Request{Window: window, Queries: queries},
+		&answer); err != nil {
+		return metrics.Answer{}, err
 	}
-	return metrics.Answer{}, fmt.Errorf("ask metrics-api: %w", err)
+	if err := checkAnswers(len(answer.Samples), len(queries)); err != nil {
+		return metrics.Answer{}, err
+	}
+	answer.Notes = printable(answer.Notes)
+	return answer, nil
 }
 
-func (s *Source) ask(ctx context.Context, request metrics.Request) (metrics.Answer, error) {
+// AskHistory implements metrics.HistorySource.
+func (s *Source) AskHistory(ctx context.Context, r metrics.HistoryRequest) (metrics.History, error) {
+	if err := r.Validate(); err != nil {
+		return metrics.History{}, err
+	}
+	var history metrics.History
+	if err := s.ask(ctx, grace, metrics.HistoryPath, r, &history); err != nil {
+		return metrics.History{}, err
+	}
+	for _, m := range history.Moments {
+		if err := checkAnswers(len(m.Samples), len(r.Queries)); err != nil {
+			return metrics.History{}, err
+		}
+	}
+	history.Notes = printable(history.Notes)
+	return history, nil
+}
+
+func checkAnswers(got, want int) error {
+	if got != want {
+		return fmt.Errorf("ask metrics-api: %d answers to %d queries: is it metrics-api that answers?", got, want)
+	}
+	return nil
+}
+
+func printable(notes []string) []string {
+	for i, note := range notes {
+		notes[i] = metrics.Printable(note, maxText)
+	}
+	return notes
+}
+
+// ask sends a request to a path, and decodes the answer, which may take as long as the limit.
+func (s *Source) ask(ctx context.Context, limit time.Duration, path string, request, answer any) error {
+	limited, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	err := s.post(limited, path, request, answer)
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() == nil && limited.Err() != nil:
+		return fmt.Errorf("ask metrics-api: no answer within %v; see its log", limit)
+	}
+	return fmt.Errorf("ask metrics-api: %w", err)
+}
+
+func (s *Source) post(ctx context.Context, path string, request, answer any) error {
 	body, err := json.Marshal(request)
 	if err != nil {
-		return metrics.Answer{}, err
+		return err
 	}
-	r, err := http.NewRequestWithContext(traceWait(ctx), http.MethodPost, s.url, bytes.NewReader(body))
+	r, err := http.NewRequestWithContext(traceWait(ctx), http.MethodPost, s.url+path, bytes.NewReader(body))
 	if err != nil {
-		return metrics.Answer{}, err
+		return err
 	}
 	r.Header.Set("Content-Type", "application/json")
 	resp, err := s.client.Do(r)
 	if err != nil {
-		return metrics.Answer{}, err
+		return err
 	}
 	defer func() { _ = resp.Body.Close() }()
 	text, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
-	if err != nil {
-		return metrics.Answer{}, fmt.Errorf("read answer: %w", err)
+	switch {
+	case err != nil:
+		return fmt.Errorf("read answer: %w", err)
+	case len(text) > maxAnswer:
+		return fmt.Errorf("answer of more than %d MiB; ask for one namespace", maxAnswer>>20)
+	case path == metrics.HistoryPath && resp.StatusCode == http.StatusNotImplemented:
+		return metrics.ErrNoHistory
+	case path == metrics.HistoryPath && resp.StatusCode == http.StatusNotFound:
+		return errOldServer
+	case resp.StatusCode != http.StatusOK:
+		return errorFrom(resp.Status, text)
 	}
-	if len(text) > maxAnswer {
-		return metrics.Answer{}, fmt.Errorf("answer of more than %d MiB; ask for one namespace", maxAnswer>>20)
+	if err := json.Unmarshal(text, answer); err != nil {
+		return fmt.Errorf("decode answer: %w", err)
 	}
-	if resp.StatusCode != http.StatusOK {
-		return metrics.Answer{}, errorFrom(resp.Status, text)
-	}
-	var answer metrics.Answer
-	if err := json.Unmarshal(text, &answer); err != nil {
-		return metrics.Answer{}, fmt.Errorf("decode answer: %w", err)
-	}
-	if len(answer.Samples) != len(request.Queries) {
-		return metrics.Answer{}, fmt.Errorf("%d answers to %d queries: is it metrics-api that answers?",
-			len(answer.Samples), len(request.Queries))
-	}
-	for i, note := range answer.Notes {
-		answer.Notes[i] = metrics.Printable(note, maxText)
-	}
-	return answer, nil
+	return nil
 }
+
+// errOldServer is the error about a metrics-api that answers no history.
+var errOldServer = errors.New(
+	"it is too old to answer for the past; `tulle viz install | kubectl apply -f -` updates it")
 
 // traceWait returns a context with which an interim response that announces a wait calls metrics.Progress.
 func traceWait(ctx context.Context) context.Context {

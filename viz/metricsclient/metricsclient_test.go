@@ -108,3 +108,33 @@ func TestAskMetricsAPI(t *testing.T) {
 		t.Error("want one wait, of 42s")
 	}
 }
+
+func TestHistoryErrors(t *testing.T) {
+	r := metrics.HistoryRequest{Span: time.Hour, Step: time.Minute, Window: time.Minute, Queries: queries}
+	for name, c := range map[string]struct {
+		status int
+		body   string
+		want   string
+	}{
+		"no Prometheus": {501, `{"error":"x"}`, "ask metrics-api: only a Prometheus knows the past, and there is none"},
+		"an old server": {404, `{"error":"x"}`, "ask metrics-api: it is too old to answer for the past; " +
+			"`tulle viz install | kubectl apply -f -` updates it"},
+		"fewer answers": {200, `{"moments":[{"samples":[[]]}]}`,
+			"ask metrics-api: 1 answers to 2 queries: is it metrics-api that answers?"},
+		"a history": {200, `{"moments":[{"samples":[[],[]]}],"notes":["a"]}`, ""},
+	} {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(c.status)
+			_, _ = io.WriteString(w, c.body)
+		}))
+		history, err := New(Config{Dial: dial(server.Listener.Addr().String())}).AskHistory(t.Context(), r)
+		server.Close()
+		if c.want == "" && (err != nil || len(history.Moments) != 1) ||
+			c.want != "" && (err == nil || err.Error() != c.want) {
+			t.Errorf("%s: got %v, %v; want %s", name, history, err, c.want)
+		}
+		if errors.Is(err, metrics.ErrNoHistory) != (c.status == 501) {
+			t.Errorf("%s: error %v", name, err)
+		}
+	}
+}

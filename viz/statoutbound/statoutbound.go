@@ -102,12 +102,30 @@ func Rows(ctx context.Context, src metrics.Source, cluster resource.Lister, req 
 	return result, nil
 }
 
-func queries(s *subject.Subject) (out []metrics.Query) {
-	by := slices.Concat(s.Source.By, routeLabels)
+// ToService returns the rows of the requests that all clients together sent to a Service. They have no workload's name.
+func ToService(ctx context.Context, src metrics.Source, namespace, name string, window time.Duration) (Result, error) {
+	match := []metrics.Match{metrics.Is("parent_namespace", namespace), metrics.Is("parent_name", name),
+		metrics.Is("parent_kind", "Service")}
+	answers, err := subject.Ask(ctx, src, window, []subject.Naming{{Match: match}}, queriesOf)
+	if err != nil {
+		return Result{}, err
+	}
+	result := Result{Notes: answers.Notes}
+	for i, f := range families {
+		result.Rows = append(result.Rows, f.rows(answers.Samples[0][i*perFamily:][:perFamily], answers.Window)...)
+	}
+	slices.SortStableFunc(result.Rows, Row.compare)
+	return result, nil
+}
+
+func queries(s *subject.Subject) []metrics.Query { return queriesOf(s.Source) }
+
+func queriesOf(n subject.Naming) (out []metrics.Query) {
+	by := slices.Concat(n.By, routeLabels)
 	for _, f := range families {
-		out = append(out, f.routes.Queries(s.Source.Match, by)...)
-		out = append(out, f.backends.Queries(s.Source.Match, slices.Concat(by, backendLabels))...)
-		out = append(out, metrics.Query{Metric: f.retries, Match: s.Source.Match, By: by})
+		out = append(out, f.routes.Queries(n.Match, by)...)
+		out = append(out, f.backends.Queries(n.Match, slices.Concat(by, backendLabels))...)
+		out = append(out, metrics.Query{Metric: f.retries, Match: n.Match, By: by})
 	}
 	return out
 }

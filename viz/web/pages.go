@@ -18,6 +18,9 @@ var pages = map[string]build{
 	"policies": page(board.Policies),
 	"health":   page(board.Health),
 	"tap":      page(board.Tap),
+	"workload": page(board.Workload),
+	"service":  page(board.Service),
+	"history":  page(board.History),
 }
 
 // build returns the value of a page.

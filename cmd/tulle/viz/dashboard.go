@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 	"go.uber.org/zap"
@@ -19,7 +20,9 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/tulle-mesh/tulle/cli/cluster"
+	"github.com/tulle-mesh/tulle/cli/explain"
 	"github.com/tulle-mesh/tulle/viz/board"
+	"github.com/tulle-mesh/tulle/viz/metrics"
 	"github.com/tulle-mesh/tulle/viz/objects"
 	"github.com/tulle-mesh/tulle/viz/web"
 )
@@ -29,6 +32,8 @@ const (
 	dashboardPort = 50750
 	// localhost is the default address: this machine over IPv4 and IPv6.
 	localhost = "localhost"
+	// configurationAge is how old the configuration of a page may be.
+	configurationAge = 30 * time.Second
 )
 
 // The values of --show.
@@ -129,12 +134,20 @@ func (c *commands) dashboard(ctx context.Context, f dashboardFlags) error {
 	}
 	shared := web.NewShared(live)
 	defer shared.Close()
+	retained := explain.Retain(configurationAge, func(ctx context.Context) (*explain.Model, error) {
+		return explain.Load(ctx, cl, c.ControlNamespace())
+	})
+	configuration := func(ctx context.Context) (board.Configuration, error) { return retained(ctx) }
+	history := web.KeepHistory(func(ctx context.Context, r metrics.HistoryRequest) (metrics.History, error) {
+		return metrics.AskHistory(ctx, live, r)
+	})
 	checks := &board.Checks{}
 	server := web.New(web.Config{
 		Hosts: hosts(f.address, port),
 		Viewer: web.Viewer{Post: cl.Post, Sources: func() board.Sources {
-			return board.Sources{Numbers: shared, Objects: objects.New(cl, c.ControlNamespace()), Client: cl,
-				ControlNamespace: c.ControlNamespace(), Version: c.Version, Checks: checks}
+			return board.Sources{Numbers: shared, History: history, Configuration: configuration,
+				Objects: objects.New(cl, c.ControlNamespace()), Client: cl, ControlNamespace: c.ControlNamespace(),
+				Version: c.Version, Checks: checks}
 		}},
 		About: c.about(cl, f),
 		Log: zap.New(zapcore.NewCore(zapcore.NewConsoleEncoder(zap.NewDevelopmentEncoderConfig()), zapcore.AddSync(c.Err),

@@ -41,6 +41,15 @@ func (s *liveSource) Ask(ctx context.Context, window time.Duration, queries []me
 	return source.Ask(ctx, window, queries)
 }
 
+// AskHistory implements metrics.HistorySource, if what is chosen does.
+func (s *liveSource) AskHistory(ctx context.Context, r metrics.HistoryRequest) (metrics.History, error) {
+	source, err := s.choose(ctx)
+	if err != nil {
+		return metrics.History{}, err
+	}
+	return metrics.AskHistory(ctx, source, r)
+}
+
 func (s *liveSource) choose(ctx context.Context) (metrics.Source, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

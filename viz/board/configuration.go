@@ -1,0 +1,62 @@
+package board
+
+import (
+	"context"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/tulle-mesh/tulle/cli/explain"
+	"github.com/tulle-mesh/tulle/mesh"
+	"github.com/tulle-mesh/tulle/viz/routes"
+)
+
+// Configuration is what the control plane tells proxies. *explain.Model implements it.
+type Configuration interface {
+	// Inbound returns what the proxy of a pod receives about the pod; nil if that is not known.
+	Inbound(pod *corev1.Pod) *mesh.Inbound
+	// Ports returns what proxies receive about each port of a Service.
+	Ports(namespace, service string) []*mesh.Outbound
+	// Routes returns the routes of a Service.
+	Routes(namespace, service string) []explain.ServiceRoute
+}
+
+// configuration returns what is configured. Without the rights, or without a reader, it knows nothing: it returns nil,
+// and a note that says which rows are missing.
+func (s Sources) configuration(ctx context.Context, missing string) (c Configuration, notes []string) {
+	if s.Configuration == nil {
+		return nil, nil
+	}
+	c, err := s.Configuration(ctx)
+	if err != nil {
+		return nil, []string{missing + ": " + err.Error()}
+	}
+	return c, nil
+}
+
+// policyOf returns the function that viz/authz asks for what a pod's proxy receives.
+func policyOf(c Configuration) func(namespace, pod string) *mesh.Inbound {
+	return func(namespace, pod string) *mesh.Inbound {
+		if c == nil {
+			return nil
+		}
+		return c.Inbound(&corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: pod}})
+	}
+}
+
+// existingOf returns the function that viz/routes asks for the routes of a Service; nil if they are not known.
+func existingOf(c Configuration) func(namespace, service string) []routes.Existing {
+	if c == nil {
+		return nil
+	}
+	return func(namespace, service string) (out []routes.Existing) {
+		for _, r := range c.Routes(namespace, service) {
+			e := routes.Existing{Authority: r.Authority, Route: r.Name}
+			for _, b := range r.Backends {
+				e.Backends = append(e.Backends, routes.Service{Namespace: b.Namespace, Name: b.Name})
+			}
+			out = append(out, e)
+		}
+		return out
+	}
+}
