@@ -21,7 +21,7 @@ export default defineConfig(({ command }) => ({
         chunkFileNames: 'assets/[name].js',
         assetFileNames: 'assets/[name][extname]',
         codeSplitting: {
-          groups: [{ name: 'ui', test: /\/src\/(?!main|shell|pages\/|ui\/Chart)|node_modules\/preact/ }],
+          groups: [{ name: 'ui', test: /\/src\/(?!main|shell|pages\/|ui\/(?:Chart|plot))|node_modules\/preact/ }],
         },
       },
     },

@@ -354,3 +354,146 @@ export interface TapHeader {
   name: string;
   valueStr: string;
 }
+
+// --- workload and service ---
+
+export interface TCP {
+  open: number;
+  readBytes: number; // per second
+  writeBytes: number;
+}
+
+// Peer is the other end of requests: a node of the topology.
+export interface Peer extends Golden, Ref {
+  tcpOpen: number | null;
+  security: TopologyEdge['security'];
+  links: TopologyLink[];
+  command: string; // "" if none shows the numbers
+  securityCommand: string;
+}
+
+export interface Rates {
+  success: number;
+  rps: number;
+}
+
+export interface BackendRow extends Golden {
+  namespace: string;
+  service: string;
+  port: string; // "" if not known
+  timeouts: number | null;
+  share: number | null; // of the route's attempts
+  wished: number | null; // the share that the weights ask for
+  invalid: string; // why it is no backend; "" if it is one
+}
+
+// RouteRow is the requests to one port of a Service under one route. Shares are from 0 to 1, and null if not known.
+export interface RouteRow extends Golden {
+  namespace: string;
+  service: string;
+  port: string;
+  route: string; // "" under no route, and for all of a ServiceProfile together
+  kind: string; // HTTPRoute, GRPCRoute, ServiceProfile, or "" without a route
+  actual: Rates | null; // with retries
+  retries: number | null; // of attempts
+  timeouts: number | null; // of requests
+  backends: BackendRow[];
+  command: string;
+}
+
+export interface InboundRow extends Golden {
+  server: string;
+  port: string;
+  route: string;
+  kind: string;
+}
+
+export interface AuthorizationRow extends Golden {
+  server: string;
+  route: string;
+  authorization: string; // kind/name; "" for denied requests
+  denied: number;
+}
+
+export interface DenialRow {
+  server: string;
+  route: string;
+  client: string; // an identity; "" if none was proved
+  hidden: boolean; // whether the viewer may not know the client
+  reason: string;
+  connections: boolean; // whether connections were denied, not HTTP requests
+  rps: number;
+  command: string;
+}
+
+export interface PodRow extends Golden {
+  name: string;
+  status: string;
+  serviceAccount: string;
+  meshed: boolean;
+  version: string;
+  certificateEnd: string | null; // RFC 3339
+}
+
+export interface WorkloadPage extends Head, Golden, Ref {
+  tcp: TCP | null;
+  meshed: number;
+  pods: number;
+  versions: string[];
+  counted: boolean; // whether callers and callees are known
+  callers: Peer[]; // busiest first
+  callees: Peer[];
+  routes: RouteRow[]; // of what it sent
+  inbound: InboundRow[]; // what it served
+  authorizations: AuthorizationRow[];
+  denials: DenialRow[];
+  podRows: PodRow[];
+  commands: Record<'stat' | 'edges' | 'routes' | 'actual' | 'inbound' | 'authz' | 'pods' | 'tap', string>;
+}
+
+export interface ServiceCaller extends Golden, Ref {
+  protocol: string; // HTTP or gRPC; "" for connections without requests
+  tcpOpen: number | null;
+  command: string;
+}
+
+export interface ServicePort {
+  port: number;
+  protocol: string;
+  meshed: number; // endpoints that prove an identity
+  endpoints: number;
+  command: string;
+}
+
+export interface ServiceWorkload extends Golden, Ref {
+  meshed: number; // pods that prove an identity
+  pods: number; // pods that are endpoints
+  versions: string[];
+  command: string;
+}
+
+export interface ServicePage extends Head, Golden, Ref {
+  tcp: TCP | null;
+  callers: ServiceCaller[]; // busiest first
+  routes: RouteRow[];
+  ports: ServicePort[];
+  workloads: ServiceWorkload[];
+  configured: boolean; // whether the ports and endpoints are known
+  commands: Record<'stat' | 'routes', string>;
+}
+
+// --- history ---
+
+export interface HistoryPage extends Head, Ref {
+  span: string; // as in 1h
+  step: number; // seconds from one value to the next
+  missing: string; // why there are no values; "" if there are
+  remedy: string;
+  times: number[]; // seconds since 1970
+  success: (number | null)[];
+  rps: (number | null)[]; // 0 without requests
+  p50: (number | null)[];
+  p95: (number | null)[];
+  p99: (number | null)[];
+  command: string; // PromQL
+}

@@ -23,8 +23,8 @@ export const pages: Page[] = [
     load: () => import('./pages/Tap') },
   { path: '/policies', title: 'Policies', nav: true, local: ['open'], load: () => import('./pages/Policies') },
   { path: '/health', title: 'Health', nav: true, now: true, load: () => import('./pages/Health') },
-  { path: '/workload/:namespace/:kind/:name', title: 'Workload' },
-  { path: '/service/:namespace/:name', title: 'Service' },
+  { path: '/workload/:namespace/:kind/:name', title: 'Workload', load: () => import('./pages/Workload') },
+  { path: '/service/:namespace/:name', title: 'Service', load: () => import('./pages/Service') },
 ];
 
 // built reports whether people can open the page. In development all can be opened.

@@ -4,7 +4,7 @@ import { Icon } from '../../ui/Icon';
 import { reasonOf, securityWords } from './graph';
 
 // SecurityBadge says whether an edge is mesh TLS: with an icon and a word, or, short, with an icon that has a title.
-export function SecurityBadge(props: { edge: TopologyEdge; short?: boolean }) {
+export function SecurityBadge(props: { edge: Pick<TopologyEdge, 'security' | 'links' | 'securityCommand'>; short?: boolean }) {
   const { edge } = props;
   const word = securityWords[edge.security];
   const why = edge.links.filter((l) => l.reason !== '').map((l) => reasonOf(l, edge.security)).join(' ');

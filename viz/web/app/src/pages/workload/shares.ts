@@ -1,0 +1,38 @@
+// What the page says about routes.
+import type { BackendRow, RouteRow } from '../../api';
+
+// serviceOf writes a port of a Service; the namespace only if it is not the page's own.
+export function serviceOf(r: Pick<RouteRow, 'namespace' | 'service' | 'port'>, own: string): string {
+  return `${r.service}${r.namespace === '' || r.namespace === own ? '' : `.${r.namespace}`}${r.port === '' ? '' : `:${r.port}`}`;
+}
+
+// splitsOf returns the rows that several backends share, or whose weights ask for something.
+export function splitsOf(rows: RouteRow[]): RouteRow[] {
+  return rows.filter((r) => r.backends.length > 1 || r.backends.some((b) => b.invalid !== ''));
+}
+
+export interface Share {
+  name: string;
+  share: number | null;
+  wished: number | null;
+  success: number | null;
+  invalid: string;
+  off: boolean; // whether what flows is far from what is wished
+}
+
+// Below this rate of attempts, chance alone spreads shares widely.
+const few = 0.5;
+// far is how far from its wish a share may be.
+const far = 0.1;
+
+// sharesOf returns the backends of a route, the largest wish first. A split that differs from its wish is marked, but
+// not for a few attempts, and not while nothing flows.
+export function sharesOf(row: RouteRow, own: string): Share[] {
+  const attempts = row.backends.reduce((sum, b) => sum + b.rps, 0);
+  const size = (b: BackendRow) => b.wished ?? b.share ?? 0;
+  return [...row.backends].sort((a, b) => size(b) - size(a) || a.service.localeCompare(b.service)).map((b) => ({
+    name: serviceOf({ namespace: b.namespace, service: b.service, port: '' }, own), share: b.share, wished: b.wished,
+    success: b.success, invalid: b.invalid,
+    off: attempts >= few && b.wished !== null && Math.abs((b.share ?? 0) - b.wished) > far,
+  }));
+}
