@@ -31,8 +31,8 @@ type HealthPage struct {
 	Certificates []HealthCertificate `json:"certificates"`
 	// ControlPlane are the pods of the control plane and of the viz extension.
 	ControlPlane []ControlPod `json:"controlPlane"`
-	// Versions count the proxies by version, most first. Outdated are proxies whose version the control plane does not
-	// have.
+	// Versions count the proxies by version, most first; nil if the viewer may not list pods. Outdated are proxies whose
+	// version the control plane does not have.
 	Versions []ProxyVersion `json:"versions"`
 	Outdated []ProxyPod     `json:"outdated"`
 	// CutOff are proxies without a connection to the control plane, which use an old configuration. nil if metrics do not
@@ -87,7 +87,7 @@ const maxProxyPods = 100
 // Health returns what is wrong with the installation.
 func Health(ctx context.Context, s Sources, q Query) (HealthPage, error) {
 	page := HealthPage{Head: newHead(q, nil), Certificates: []HealthCertificate{}, ControlPlane: []ControlPod{},
-		Versions: []ProxyVersion{}, Outdated: []ProxyPod{}}
+		Outdated: []ProxyPod{}}
 	if s.Checks != nil {
 		answers, certs, began := s.Checks.latestAnswers(ctx, s)
 		page.Checks, page.Certificates = answers, healthCertificates(certs)
@@ -201,6 +201,7 @@ func (p *HealthPage) addVersions(s Sources, pods []resource.Object) {
 		}
 	}
 	current := func(version string) bool { return len(control) == 0 || control[version] }
+	p.Versions = []ProxyVersion{}
 	counts := map[string]int{}
 	for _, o := range pods {
 		for _, pod := range o.Pods {

@@ -91,7 +91,8 @@ func (refusingSource) Ask(context.Context, time.Duration, []metrics.Query) (metr
 func TestHealthWithoutRights(t *testing.T) {
 	s := healthSources(t, nil, "")
 	page, err := Health(t.Context(), s, Query{Window: time.Minute})
-	if err != nil || len(page.ControlPlane) != 1 || page.CutOff != nil || len(page.Notes) != 1 {
+	if err != nil || len(page.ControlPlane) != 1 || page.Versions != nil || page.CutOff != nil ||
+		len(page.Notes) != 1 {
 		t.Errorf("without the right to list pods: got %+v, error %v", page, err)
 	}
 	s = healthSources(t, healthPodsOf{"shop/web-1": "v2"}, "")

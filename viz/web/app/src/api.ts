@@ -244,7 +244,7 @@ export interface HealthPage extends Head {
   checking: string | null;
   certificates: HealthCertificate[];
   controlPlane: ControlPod[];
-  versions: { version: string; proxies: number; current: boolean }[];
+  versions: { version: string; proxies: number; current: boolean }[] | null; // null if the viewer may not list pods
   outdated: ProxyPod[];
   cutOff: ProxyPod[] | null; // null if metrics do not tell
   more: number;

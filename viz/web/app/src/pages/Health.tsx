@@ -272,6 +272,16 @@ function ControlPlane({ page }: { page: HealthPage }) {
 }
 
 function Proxies({ page, query }: { page: HealthPage; query: Record<string, string> }) {
+  if (!page.versions) {
+    return (
+      <section class="card" aria-labelledby="proxies">
+        <h2 id="proxies">Proxies</h2>
+        <p class="aside-note">
+          <Icon name="lock" /> You may not list their pods. The notes below say more.
+        </p>
+      </section>
+    );
+  }
   const total = page.versions.reduce((sum, v) => sum + v.proxies, 0);
   const namespace = query.namespace ? quote(query.namespace) : '';
   const flags = namespace ? ` -n ${namespace}` : '';

@@ -192,7 +192,7 @@ function newRow(key: string, number: number, e: TapEvent): Row {
   return {
     key,
     number,
-    at: Date.parse(e.timestamp),
+    at: instant(e.timestamp),
     inbound: e.proxyDirection === 'INBOUND',
     proxy: e.proxy,
     source: e.source,
@@ -217,6 +217,11 @@ function merged(old: TapPeer, now: TapPeer): TapPeer {
   return now.ip === '' || (now.ip === old.ip && Object.keys(now.metadata).length < Object.keys(old.metadata).length)
     ? old
     : now;
+}
+
+// instant returns a time in milliseconds since 1970. Date knows no fractions of them, but two hops may be closer.
+export function instant(time: string): number {
+  return Date.parse(time) + Number(`0.${/\.\d{3}(\d+)/.exec(time)?.[1] ?? '0'}`);
 }
 
 export function milliseconds(d: TapDuration): number {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { TapEvent, TapMessage, TapPeer } from '../../api';
 import { barsOf, hopsOf, traceOf } from './hops';
-import { failed, Log, matches } from './log';
+import { failed, instant, Log, matches } from './log';
 import { bodyOf, commandOf, targetOf } from './query';
 import { quote } from '../../quote';
 import { curlOf } from './curl';
@@ -238,4 +238,10 @@ test('bars share one axis', () => {
   const later = { ...row!, at: row!.at + 1005 };
   assert.deepEqual(barsOf([row!, later]).length, 2010);
   assert.equal(Math.round(barsOf([row!, later]).bars[1]!.left), 50);
+});
+
+test('times keep what is finer than a millisecond', () => {
+  const at = Date.parse('2026-12-01T00:07:00.581Z');
+  assert.equal(instant('2026-12-01T00:07:00.581899581Z').toFixed(3), `${at}.900`);
+  assert.equal(instant('2026-12-01T00:07:00Z'), at - 581);
 });
