@@ -64,7 +64,8 @@ function Content({ page, query }: { page: WorkloadPage; query: Record<string, st
       <Section title="Requests that it served" sub="By the Server and the route that each met" command={commands.inbound}>
         <Inbound page={page} />
       </Section>
-      <Section title="Denied" sub="Whom policy denied" command={commands.authz}>
+      <Section title="Denied" sub="Whom policy denied" command={commands.authz} actions={page.denials.length > 0 &&
+        <a class="button" href={linkTo('/policies', query, { namespace })}>What would allow it</a>}>
         <Denials rows={page.denials} window={window} command={commands.authz} />
       </Section>
       <Section title="Authorizations" sub="What let requests in" command={commands.authz}>
