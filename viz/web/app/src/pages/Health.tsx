@@ -326,7 +326,7 @@ function Proxies({ page, query }: { page: HealthPage; query: Record<string, stri
         stale={false}
         hint={
           <>
-            A restart updates it:{' '}
+            A restart updates a proxy:{' '}
             <Command>{`kubectl rollout restart deploy -n ${namespace || page.outdated[0]?.namespace || 'NAMESPACE'}`}</Command>
           </>
         }

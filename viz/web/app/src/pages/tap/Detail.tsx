@@ -10,7 +10,7 @@ import { Icon } from '../../ui/Icon';
 import { Name } from '../../ui/Name';
 import { barsOf, hopsOf, traceOf } from './hops';
 import type { Headers, Row } from './log';
-import { commandOf, targetOf, type Params } from './query';
+import { commandOf, isNamespace, targetOf, type Params } from './query';
 import { curlOf, redacted } from './curl';
 import { addressOf, bytes, isMeshTLS, linkOf, nameOf, OutcomeBadge, span, timeOf, tlsOf, workloadOf } from './show';
 
@@ -48,7 +48,7 @@ export function Detail(props: { row: Row; rows: Row[]; params: Params; onClose: 
       </header>
       <div class="tap-parts">
         <Facts row={row} params={params} />
-        <Timings row={row} rows={props.rows} />
+        <Timings row={row} rows={props.rows} whole={isNamespace(targetOf(params)!.kind)} />
         {row.request && <HeaderTable title="Request headers" headers={row.requestHeaders} />}
         {row.response && <HeaderTable title="Response headers" headers={row.response.headers} />}
         {(row.end?.trailers.length ?? 0) > 0 && (
@@ -82,7 +82,11 @@ function Facts({ row, params }: { row: Row; params: Params }) {
           <Badge tone="ok" icon="lock">
             mesh TLS
           </Badge>{' '}
-          {identity && <small class="tap-line"><Name most={64}>{identity}</Name></small>}
+          {identity && (
+            <small class="tap-line">
+              <Name most={64}>{identity}</Name>
+            </small>
+          )}
         </>
       ) : (
         <Badge tone="neutral" icon="unlocked" title={reason && `The label tls is ${reason}`}>
@@ -145,7 +149,7 @@ function Peer({ peer, params }: { peer: TapPeer; params: Params }) {
 }
 
 // Timings is a bar for each proxy that saw the request: the wait for the response's head, and then its body.
-function Timings({ row, rows }: { row: Row; rows: Row[] }) {
+function Timings({ row, rows, whole }: { row: Row; rows: Row[]; whole: boolean }) {
   const config = useConfig();
   const hops = hopsOf(row, rows);
   const { bars, length } = barsOf(hops);
@@ -188,10 +192,13 @@ function Timings({ row, rows }: { row: Row; rows: Row[] }) {
             <i class="key wait" /> until the response begins <i class="key body" /> until its end.{' '}
           </>
         ) : null}
+        {trace === '' && hops.length > 1 && 'The two sides are matched by their ends, path and time. '}
         {proxies > 1 && 'Clocks of different nodes may differ by some milliseconds. '}
         {row.request &&
           hops.length === 1 &&
-          'Only this proxy’s side is in the list. Watch the namespace to see both sides.'}
+          (whole
+            ? 'The other proxy’s side is not in the list, or several requests may be it. '
+            : 'Only this proxy’s side is in the list. Watch the namespace to see both sides.')}
       </p>
       {trace && config?.traceURL && (
         <p>

@@ -20,25 +20,30 @@ function find(lines: TapHeader[], name: string): string {
 }
 
 const maxHops = 40;
-const skew = 250; // how far the clocks of two nodes may be apart, in milliseconds
+
+// How far the clocks of two nodes may be apart, in milliseconds: usually, and at most.
+const skews = [2, 20];
 
 // hopsOf returns what the proxies saw of a request and of its trace, in the order of time. Without a trace it has the
 // other proxy's side if there is only one that it can be.
 export function hopsOf(row: Row, rows: Row[]): Row[] {
   if (!row.request) return [row];
   const trace = traceOf(row);
-  const others = rows.filter(
-    (r) =>
-      r.key !== row.key &&
-      r.request &&
-      (trace !== '' ? traceOf(r) === trace : traceOf(r) === '' && sameRequest(row, r)),
-  );
-  const hops = trace === '' && others.length > 1 ? [row] : [row, ...others.slice(0, maxHops - 1)];
-  return hops.sort((a, b) => a.at - b.at || Number(a.inbound) - Number(b.inbound));
+  const candidates = rows.filter((r) => r.key !== row.key && r.request && traceOf(r) === trace);
+  const others = trace !== '' ? candidates.slice(0, maxHops - 1) : otherSide(row, candidates);
+  return [row, ...others].sort((a, b) => a.at - b.at || Number(a.inbound) - Number(b.inbound));
+}
+
+function otherSide(row: Row, candidates: Row[]): Row[] {
+  for (const skew of skews) {
+    const found = candidates.filter((r) => sameRequest(row, r, skew));
+    if (found.length > 0) return found.length === 1 ? found : [];
+  }
+  return [];
 }
 
 // sameRequest reports whether two rows are the two sides of one request.
-function sameRequest(a: Row, b: Row): boolean {
+function sameRequest(a: Row, b: Row, skew: number): boolean {
   if (a.inbound === b.inbound || a.proxy === b.proxy) return false;
   const [client, server] = a.inbound ? [b, a] : [a, b];
   const same = (of: 'source' | 'destination') => {
@@ -51,7 +56,7 @@ function sameRequest(a: Row, b: Row): boolean {
     client.request!.method === server.request!.method &&
     client.request!.path === server.request!.path &&
     server.at >= client.at - skew &&
-    (!client.end || server.at <= client.at + client.end.after + skew)
+    (!client.end || server.at + (server.end?.after ?? 0) <= client.at + client.end.after + skew)
   );
 }
 
