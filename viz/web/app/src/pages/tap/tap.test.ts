@@ -228,7 +228,7 @@ test('hops are found by the trace, or by the two ends', () => {
   const two = rowsOf(begin(1), end(1), begin(1, 1), begin(2, 1)); // which of the two it is, nobody knows
   assert.equal(hopsOf(two[0]!, two).length, 1);
   const [client, near, far] = two as [Row, Row, Row];
-  const apart = { ...far, at: far.at + 15 }; // then it is the one that began with the client's request
+  const apart = { ...far, at: far.at + 1015 }; // then it is the one that began with the client's request
   assert.deepEqual(hopsOf(client, [client, near, apart]), [client, near]);
   assert.equal(
     traceOf(rowsOf(begin(1, 0, { traceparent: '00-00000000000000000000000000000000-00f067aa0ba902b7-01' }))[0]!),
