@@ -96,10 +96,22 @@ func Connect(c Config) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("load kubeconfig: %w", err)
 	}
+	cl, err := New(config)
+	if err != nil {
+		return nil, err
+	}
+	cl.Namespace, cl.Context = namespace, cmp.Or(c.Context, raw.CurrentContext)
+	return cl, nil
+}
+
+// New returns a client of the cluster that a configuration reaches, with its credentials. It does not send a request
+// yet.
+func New(config *rest.Config) (*Client, error) {
 	client, err := kubernetes.NewForConfig(inProtobuf(config))
 	if err != nil {
 		return nil, fmt.Errorf("make a client for %s: %w", config.Host, err)
 	}
+	config = inJSON(config)
 	untyped, err := dynamic.NewForConfig(config)
 	if err != nil {
 		return nil, fmt.Errorf("make a client for %s: %w", config.Host, err)
@@ -112,8 +124,8 @@ func Connect(c Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Client{Interface: client, Dynamic: untyped, Metadata: meta, DialPod: podDialer(client, config), Post: post,
-		Namespace: namespace, Context: cmp.Or(c.Context, raw.CurrentContext)}, nil
+	return &Client{Interface: client, Dynamic: untyped, Metadata: meta, DialPod: podDialer(client, config),
+		Post: post}, nil
 }
 
 // inProtobuf returns the config for objects of Kubernetes's own. A list of pods takes a fraction of the time that JSON
@@ -122,6 +134,13 @@ func inProtobuf(c *rest.Config) *rest.Config {
 	c = rest.CopyConfig(c)
 	c.AcceptContentTypes = runtime.ContentTypeProtobuf + "," + runtime.ContentTypeJSON
 	c.ContentType = runtime.ContentTypeProtobuf
+	return c
+}
+
+// inJSON returns the config for objects of any kind.
+func inJSON(c *rest.Config) *rest.Config {
+	c = rest.CopyConfig(c)
+	c.AcceptContentTypes, c.ContentType = "", ""
 	return c
 }
 

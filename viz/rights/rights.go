@@ -1,0 +1,159 @@
+// Package rights limits what the dashboard's server in a cluster shows to what its viewer may see.
+//
+// It owns the question whether a viewer may see a namespace, and what is left of numbers and of objects without the
+// others. Objects are read with the viewer's own credentials, so the API server decides on them. Numbers are read for
+// all viewers at once, so this package does. The one idea: a viewer sees a namespace who may list its pods.
+package rights
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	authorizationv1 "k8s.io/api/authorization/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/tulle-mesh/tulle/cli/cluster"
+)
+
+const (
+	// reviewedFor is how long a decision holds, and so how long numbers are shown after a right is gone.
+	reviewedFor = 30 * time.Second
+	// reviewTimeout bounds one question.
+	reviewTimeout = 5 * time.Second
+	// maxAtOnce bounds the questions of a viewer that run at once.
+	maxAtOnce = 8
+	// maxReviews bounds the decisions that are kept of a viewer.
+	maxReviews = 2000
+)
+
+// Namespaces returns the metadata of every namespace of the cluster, read with the server's own rights.
+type Namespaces func(ctx context.Context) ([]metav1.PartialObjectMetadata, error)
+
+// Rights are those of one viewer. Several goroutines may use them.
+type Rights struct {
+	client     *cluster.Client
+	namespaces Namespaces
+
+	mu      sync.Mutex // guards the field below
+	reviews map[string]*review
+}
+
+// review is one decision of the API server.
+type review struct {
+	at   time.Time
+	done chan struct{} // closed when the fields below are set
+	may  bool
+	err  error
+}
+
+// New returns the rights of the viewer whose credentials the client has.
+func New(client *cluster.Client, namespaces Namespaces) *Rights {
+	return &Rights{client: client, namespaces: namespaces, reviews: map[string]*review{}}
+}
+
+// May reports whether the viewer may see a namespace; "" is every namespace.
+func (r *Rights) May(ctx context.Context, namespace string) (bool, error) {
+	v, first := r.find(namespace)
+	if first {
+		r.ask(ctx, namespace, v)
+	}
+	select {
+	case <-v.done:
+		return v.may, v.err
+	case <-ctx.Done():
+		return false, fmt.Errorf("ask for the rights in %s: %w", where(namespace), ctx.Err())
+	}
+}
+
+// find returns the decision about a namespace. The first one who finds it has to ask for it.
+func (r *Rights) find(namespace string) (v *review, first bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if v := r.reviews[namespace]; v != nil && time.Since(v.at) < reviewedFor {
+		return v, false
+	}
+	if len(r.reviews) >= maxReviews {
+		clear(r.reviews)
+	}
+	v = &review{at: time.Now(), done: make(chan struct{})}
+	r.reviews[namespace] = v
+	return v, true
+}
+
+// ask asks the API server with the viewer's credentials. Others wait for the answer, so that it does not end with ctx.
+func (r *Rights) ask(ctx context.Context, namespace string, v *review) {
+	defer close(v.done)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), reviewTimeout)
+	defer cancel()
+	answer, err := r.client.AuthorizationV1().SelfSubjectAccessReviews().Create(ctx,
+		&authorizationv1.SelfSubjectAccessReview{Spec: authorizationv1.SelfSubjectAccessReviewSpec{
+			ResourceAttributes: &authorizationv1.ResourceAttributes{Namespace: namespace, Verb: "list", Resource: "pods"},
+		}}, metav1.CreateOptions{})
+	if err != nil {
+		v.err = fmt.Errorf("ask for the rights in %s: %w", where(namespace), err)
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if r.reviews[namespace] == v {
+			delete(r.reviews, namespace)
+		}
+		return
+	}
+	v.may = answer.Status.Allowed
+}
+
+func where(namespace string) string { return cmp.Or(namespace, "every namespace") }
+
+// Among returns those of the namespaces that the viewer may see, in order.
+func (r *Rights) Among(ctx context.Context, namespaces []string) ([]string, error) {
+	var (
+		asking sync.WaitGroup
+		mu     sync.Mutex // guards the variables below
+		may    []string
+		fault  error
+	)
+	places := make(chan struct{}, maxAtOnce)
+	for _, namespace := range namespaces {
+		places <- struct{}{}
+		asking.Go(func() {
+			defer func() { <-places }()
+			allowed, err := r.May(ctx, namespace)
+			mu.Lock()
+			defer mu.Unlock()
+			fault = cmp.Or(fault, err)
+			if allowed {
+				may = append(may, namespace)
+			}
+		})
+	}
+	asking.Wait()
+	slices.Sort(may)
+	return may, fault
+}
+
+// Visible returns the metadata of the namespaces that the viewer may see, in the order of their names.
+func (r *Rights) Visible(ctx context.Context) ([]metav1.PartialObjectMetadata, error) {
+	all, err := r.namespaces(ctx)
+	if err != nil {
+		return nil, err
+	}
+	names := make([]string, len(all))
+	for i, n := range all {
+		names[i] = n.Name
+	}
+	may, err := r.Among(ctx, names)
+	if err != nil {
+		return nil, err
+	}
+	var visible []metav1.PartialObjectMetadata
+	for _, n := range all {
+		if _, ok := slices.BinarySearch(may, n.Name); ok {
+			visible = append(visible, n)
+		}
+	}
+	slices.SortFunc(visible, func(a, b metav1.PartialObjectMetadata) int { return cmp.Compare(a.Name, b.Name) })
+	return visible, nil
+}

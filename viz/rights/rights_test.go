@@ -1,0 +1,223 @@
+package rights
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
+	authorizationv1 "k8s.io/api/authorization/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/kubernetes/fake"
+	kubetesting "k8s.io/client-go/testing"
+
+	"github.com/tulle-mesh/tulle/cli/cluster"
+	"github.com/tulle-mesh/tulle/mesh"
+	"github.com/tulle-mesh/tulle/viz/metrics"
+	"github.com/tulle-mesh/tulle/viz/resource"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// api is an API server that knows what one viewer may see.
+type api struct {
+	mu    sync.Mutex // guards the fields below
+	may   []string   // "" is every namespace
+	err   error
+	asked int
+}
+
+func (a *api) set(may ...string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.may = may
+}
+
+// rights returns the viewer's, in a cluster with the namespaces pay, shop and web.
+func (a *api) rights() *Rights {
+	client := fake.NewClientset()
+	client.PrependReactor("create", "selfsubjectaccessreviews", func(action kubetesting.Action) (bool, runtime.Object,
+		error) {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		a.asked++
+		review := action.(kubetesting.CreateAction).GetObject().(*authorizationv1.SelfSubjectAccessReview).DeepCopy()
+		of := review.Spec.ResourceAttributes
+		review.Status.Allowed = of.Verb == "list" && of.Resource == "pods" && of.Group == "" && of.Name == "" &&
+			slices.Contains(a.may, of.Namespace)
+		return true, review, a.err
+	})
+	return New(&cluster.Client{Interface: client}, func(context.Context) ([]metav1.PartialObjectMetadata, error) {
+		var out []metav1.PartialObjectMetadata
+		for _, name := range []string{"web", "shop", "pay"} {
+			out = append(out, metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Name: name,
+				Labels: map[string]string{"name": name}, Annotations: map[string]string{mesh.InjectAnnotation: "enabled"}}})
+		}
+		return out, nil
+	})
+}
+
+// TestDecisionsAreAskedOnce: all who ask at a time share one decision, which does not hold for long.
+func TestDecisionsAreAskedOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := &api{may: []string{"shop"}}
+		r := a.rights()
+		want := func(shop, pay bool, asked int) {
+			t.Helper()
+			var all sync.WaitGroup
+			for range 10 {
+				all.Go(func() {
+					inShop, err := r.May(t.Context(), "shop")
+					inPay, other := r.May(t.Context(), "pay")
+					if inShop != shop || inPay != pay || err != nil || other != nil {
+						t.Errorf("shop %v, pay %v, errors %v and %v", inShop, inPay, err, other)
+					}
+				})
+			}
+			all.Wait()
+			if a.asked != asked {
+				t.Errorf("asked %d times, want %d", a.asked, asked)
+			}
+		}
+		want(true, false, 2)
+		a.set()
+		want(true, false, 2)
+		time.Sleep(reviewedFor)
+		want(false, false, 4)
+	})
+}
+
+func TestErrorsOfReviewsAreNotKept(t *testing.T) {
+	a := &api{may: []string{"shop"}, err: errors.New("away")}
+	r := a.rights()
+	if may, err := r.May(t.Context(), "shop"); may || err == nil || !strings.Contains(err.Error(), "in shop: away") {
+		t.Errorf("may %v, error %v", may, err)
+	}
+	a.err = nil
+	if may, err := r.May(t.Context(), "shop"); !may || err != nil {
+		t.Errorf("after an error: may %v, error %v", may, err)
+	}
+}
+
+// source has the same answer for everybody.
+type source struct{ answer metrics.Answer }
+
+func (s source) Ask(context.Context, time.Duration, []metrics.Query) (metrics.Answer, error) {
+	return s.answer, nil
+}
+
+func sample(value float64, labels ...string) metrics.Sample {
+	s := metrics.Sample{Labels: map[string]string{}, Value: value}
+	for i := 0; i < len(labels); i += 2 {
+		s.Labels[labels[i]] = labels[i+1]
+	}
+	return s
+}
+
+// TestNumbersOfOthersAreLeftOut: of a sum by namespace the viewer sees some, and of a sum over all none.
+func TestNumbersOfOthersAreLeftOut(t *testing.T) {
+	queries := []metrics.Query{
+		{Metric: "a", By: []string{"namespace"}},
+		{Metric: "b", Match: []metrics.Match{metrics.Is("namespace", "shop")}},
+		{Metric: "c", Match: []metrics.Match{metrics.Is("namespace", "pay")}},
+		{Metric: "d"},
+		{Metric: "e", Match: []metrics.Match{metrics.Not("namespace", "pay")}},
+		{Metric: "f", By: []string{"dst_namespace"}, Match: []metrics.Match{metrics.Is("dst_namespace", "shop")}},
+		{Metric: "g", By: []string{"namespace"}},
+	}
+	shop, pay := sample(1, "namespace", "shop"), sample(2, "namespace", "pay")
+	all := metrics.Answer{Window: time.Minute, Notes: []string{"pay/api-1 has no metrics"}, Samples: [][]metrics.Sample{
+		{shop, pay}, {sample(3)}, {sample(4)}, {sample(5)}, {sample(6)}, {sample(7, "dst_namespace", "shop")},
+		{sample(8), sample(9, "namespace", "")},
+	}}
+	for name, c := range map[string]struct {
+		may  []string
+		want metrics.Answer
+	}{
+		"every namespace": {[]string{""}, all},
+		"one": {[]string{"shop"}, metrics.Answer{Window: time.Minute, Notes: []string{hiddenNotes},
+			Samples: [][]metrics.Sample{{shop}, {sample(3)}, nil, nil, nil, nil, nil}}},
+		"none": {nil, metrics.Answer{Window: time.Minute, Notes: []string{hiddenNotes},
+			Samples: make([][]metrics.Sample, 7)}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := &api{may: c.may}
+			got, err := a.rights().Numbers(source{all}).Ask(t.Context(), time.Minute, queries)
+			if diff := cmp.Diff(c.want, got); diff != "" || err != nil {
+				t.Errorf("error %v (-want +got):\n%s", err, diff)
+			}
+		})
+	}
+}
+
+func TestNumbersNeedADecision(t *testing.T) {
+	a := &api{may: []string{""}, err: errors.New("away")}
+	got, err := a.rights().Numbers(source{metrics.Answer{Samples: [][]metrics.Sample{{sample(1)}}}}).Ask(t.Context(),
+		time.Minute, []metrics.Query{{Metric: "a"}})
+	if err == nil || got.Samples != nil {
+		t.Errorf("answer %v, error %v", got, err)
+	}
+}
+
+// lister has one object of every kind, with one pod, in each namespace that a viewer may read.
+type lister struct{ may []string }
+
+func (l lister) List(_ context.Context, k resource.Kind, namespace, _ string) ([]resource.Object, error) {
+	if k.Name == resource.Namespace || !slices.Contains(l.may, namespace) || k.Name == "service" && namespace == "pay" {
+		return nil, apierrors.NewForbidden(schema.GroupResource{Resource: k.Plural}, "", nil)
+	}
+	return []resource.Object{{Namespace: namespace, Name: k.Name, Pods: []resource.Pod{{Name: namespace + "-1"}}}}, nil
+}
+
+// TestAllNamespacesAreTheVisibleOnes: a question about all of them has an answer for those that the viewer may see.
+func TestAllNamespacesAreTheVisibleOnes(t *testing.T) {
+	kind := func(name string) resource.Kind {
+		k, err := resource.ParseKind(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return k
+	}
+	pods := func(name string) []resource.Pod { return []resource.Pod{{Name: name}} }
+	for name, c := range map[string]struct {
+		may                       []string
+		kind, namespace, selector string
+		want                      []resource.Object
+	}{
+		"namespaces": {[]string{"pay", "shop"}, "namespace", "", "", []resource.Object{
+			{Name: "pay", Inject: "enabled", Pods: pods("pay-1")}, {Name: "shop", Inject: "enabled", Pods: pods("shop-1")}}},
+		"namespaces, pods of one": {[]string{"pay", "shop"}, "namespace", "shop", "", []resource.Object{
+			{Name: "pay", Inject: "enabled"}, {Name: "shop", Inject: "enabled", Pods: pods("shop-1")}}},
+		"namespaces that a selector selects": {[]string{"pay", "shop"}, "namespace", "", "name=pay", []resource.Object{
+			{Name: "pay", Inject: "enabled", Pods: pods("pay-1")}}},
+		"namespaces, pods of another": {[]string{"shop"}, "namespace", "web", "", nil},
+		"workloads": {[]string{"pay", "shop"}, "deployment", "", "", []resource.Object{
+			{Namespace: "pay", Name: "deployment", Pods: pods("pay-1")},
+			{Namespace: "shop", Name: "deployment", Pods: pods("shop-1")}}},
+		"a kind that may be read in one": {[]string{"pay", "shop"}, "service", "", "", []resource.Object{
+			{Namespace: "shop", Name: "service", Pods: pods("shop-1")}}},
+		"a kind that may be read in none": {[]string{"pay"}, "service", "", "", nil},
+		"one namespace": {[]string{"shop"}, "deployment", "shop", "", []resource.Object{
+			{Namespace: "shop", Name: "deployment", Pods: pods("shop-1")}}},
+		"another namespace":    {[]string{"shop"}, "deployment", "pay", "", nil},
+		"no right":             {nil, "deployment", "", "", nil},
+		"no right, namespaces": {nil, "namespace", "", "", nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := &api{may: c.may}
+			got, err := a.rights().Objects(lister{c.may}).List(t.Context(), kind(c.kind), c.namespace, c.selector)
+			if diff := cmp.Diff(c.want, got); diff != "" || apierrors.IsForbidden(err) != (c.want == nil) {
+				t.Errorf("error %v (-want +got):\n%s", err, diff)
+			}
+		})
+	}
+}
