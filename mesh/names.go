@@ -49,9 +49,12 @@ const (
 	DestinationName = "tulle-destination"
 	InjectorName    = "tulle-proxy-injector"
 
-	// VizNamespace is the namespace of the viz extension, TapName the ServiceAccount of its tap server.
-	VizNamespace = "tulle-viz"
-	TapName      = "tap"
+	// VizNamespace is the namespace of the viz extension, TapName the ServiceAccount of its tap server, and the others
+	// those of the servers of its numbers and of its dashboard.
+	VizNamespace   = "tulle-viz"
+	TapName        = "tap"
+	MetricsAPIName = "metrics-api"
+	WebName        = "web"
 	// TapSecret holds the certificate that the tap server shows to the API server; TapAPIService is its aggregated API.
 	TapSecret     = "tap-tls"
 	TapAPIService = "v1alpha1.tap.linkerd.io"
@@ -117,6 +120,8 @@ const (
 	PolicyWarningsPort  = 8443
 	TapPort             = 8089
 	TapAdminPort        = 9998
+	WebPort             = 8084
+	WebAdminPort        = 9994
 )
 
 // ALPN values of mesh TLS. They tell a peer's proxy from an application's own TLS in the ClientHello, and what is

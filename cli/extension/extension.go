@@ -110,6 +110,8 @@ var kinds = []kind{
 		"PrometheusRule", true},
 	{schema.GroupVersionResource{Group: "policy.linkerd.io", Version: "v1alpha1", Resource: "authorizationpolicies"},
 		"AuthorizationPolicy", true},
+	{schema.GroupVersionResource{Group: "policy.linkerd.io", Version: "v1alpha1", Resource: "meshtlsauthentications"},
+		"MeshTLSAuthentication", true},
 	{schema.GroupVersionResource{Group: "policy.linkerd.io", Version: "v1beta3", Resource: "servers"}, "Server", true},
 }
 

@@ -20,7 +20,7 @@ func main() {
 		SilenceErrors: true,
 	}
 	root.AddCommand(identityCommand(), destinationCommand(), injectorCommand(), metricsAPICommand(),
-		tapCommand())
+		tapCommand(), webCommand())
 	if err := root.Execute(); err != nil {
 		fmt.Fprintln(os.Stderr, "tulle-controller:", err)
 		os.Exit(1)

@@ -19,7 +19,7 @@ const vizNS = "tulle-viz"
 
 // TestViz installs the extension with a real Prometheus, and takes it away.
 func TestViz(t *testing.T) {
-	manifests, err := run(time.Minute, nil, env.tulle, "viz", "install")
+	manifests, err := run(time.Minute, nil, env.tulle, "viz", "install", "--set", webSettings)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,6 +43,7 @@ func TestViz(t *testing.T) {
 	t.Run("warnings of policies", testPolicyWarnings)
 	t.Run("tap", testTap)
 	t.Run("idle memory", testVizMemory)
+	t.Run("the dashboard in the cluster", testWeb)
 	t.Run("watching requests", testWatchCommands)
 	t.Run("Prometheus is for metrics-api alone", func(t *testing.T) {
 		const target = "http://prometheus." + vizNS + ":9090/api/v1/query?query=up"
@@ -58,14 +59,14 @@ func TestViz(t *testing.T) {
 	})
 }
 
-// maxIdle bounds what metrics-api and tap take while nobody uses them.
-const maxIdle = 40 << 20
+// maxIdle bounds what the containers take while nobody uses them.
+var maxIdle = map[string]float64{"metrics-api": 40 << 20, "tap": 40 << 20, "web": 30 << 20}
 
 // testVizMemory reads the working sets as the kubelet does: what the cgroup has, without inactive pages of files.
 func testVizMemory(t *testing.T) {
 	node := strings.TrimSpace(mustKubectl(t, "-n", vizNS, "get", "pod", "-l", "component=tap", "-o",
 		"jsonpath={.items[0].spec.nodeName}"))
-	line := regexp.MustCompile(`(?m)^container_memory_working_set_bytes\{container="(metrics-api|tap)",namespace="` +
+	line := regexp.MustCompile(`(?m)^container_memory_working_set_bytes\{container="(metrics-api|tap|web)",namespace="` +
 		vizNS +
 		`".*\} (\S+) `)
 	eventually(t, 2*time.Minute, func() error {
@@ -74,13 +75,13 @@ func testVizMemory(t *testing.T) {
 			return err
 		}
 		found := line.FindAllSubmatch(text, -1)
-		if len(found) < 2 {
-			return fmt.Errorf("working sets of %d containers, want metrics-api and tap", len(found))
+		if len(found) < len(maxIdle) {
+			return fmt.Errorf("working sets of %d containers, want metrics-api, tap and web", len(found))
 		}
 		for _, f := range found {
 			size, err := strconv.ParseFloat(string(f[2]), 64)
-			if err != nil || size > maxIdle {
-				return fmt.Errorf("%s: %s bytes, want at most %d (%w)", f[1], f[2], maxIdle, err)
+			if most := maxIdle[string(f[1])]; err != nil || size > most {
+				return fmt.Errorf("%s: %s bytes, want at most %.0f (%w)", f[1], f[2], most, err)
 			}
 			t.Logf("%s: %.1f MiB", f[1], size/(1<<20))
 		}

@@ -40,7 +40,7 @@ func Refuse(err error) *Refusal {
 		return &Refusal{NotFound, err.Error(), "Check the name, or choose another namespace."}
 	case apierrors.IsUnauthorized(err):
 		return &Refusal{Forbidden, err.Error(),
-			"Log in to the cluster again, and then start `tulle viz dashboard` again."}
+			"Log in to the cluster again, and then open the dashboard again."}
 	}
 	return &Refusal{Unavailable, err.Error(),
 		"The page continues by itself once there is an answer. `tulle viz check` says more."}

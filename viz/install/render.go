@@ -35,8 +35,9 @@ const (
 	Extension      = mesh.VizExtension
 	ConfigMap      = "tulle-viz-config"
 
-	MetricsAPIName = "metrics-api"
+	MetricsAPIName = mesh.MetricsAPIName
 	TapName        = mesh.TapName
+	WebName        = mesh.WebName
 	PrometheusName = "prometheus"
 )
 
@@ -189,6 +190,8 @@ func newContext(v Values, t Target) (*context, error) {
 	c.MetricsAPI.Image.PullPolicy = cmp.Or(c.MetricsAPI.Image.PullPolicy, v.PullPolicy)
 	c.Tap.Image.Tag = cmp.Or(c.Tap.Image.Tag, v.Version, t.Version)
 	c.Tap.Image.PullPolicy = cmp.Or(c.Tap.Image.PullPolicy, v.PullPolicy)
+	c.Web.Image.Tag = cmp.Or(c.Web.Image.Tag, v.Version, t.Version)
+	c.Web.Image.PullPolicy = cmp.Or(c.Web.Image.PullPolicy, v.PullPolicy)
 	c.Prometheus.Image.PullPolicy = cmp.Or(c.Prometheus.Image.PullPolicy, v.PullPolicy)
 	config, err := template.New("prometheus.yml").Parse(prometheusConfig)
 	if err != nil {
@@ -216,6 +219,9 @@ func (c *context) components() []component {
 	}
 	if c.Tap.Enabled {
 		parts = append(parts, c.tap())
+	}
+	if c.Web.Enabled {
+		parts = append(parts, c.web())
 	}
 	if !c.Prometheus.Enabled {
 		return parts
@@ -259,6 +265,55 @@ func (c *context) tap() component {
 			{Name: "tap-trust-roots", Path: mesh.TrustRootsDir, ConfigMap: mesh.TrustRootsConfigMap},
 		},
 	}
+}
+
+// web describes the server of the dashboard.
+func (c *context) web() component {
+	args := []string{
+		"web",
+		fmt.Sprintf("--addr=:%d", mesh.WebPort),
+		fmt.Sprintf("--admin-addr=:%d", mesh.WebAdminPort),
+		"--namespace=" + c.Namespace,
+		"--controller-namespace=" + c.ControlNamespace,
+		"--cluster-domain=" + c.ClusterDomain,
+		"--trust-domain=" + c.TrustDomain(),
+		"--external-url=" + c.Web.ExternalURL,
+		"--log-level=" + cmp.Or(c.Web.LogLevel, c.LogLevel),
+		"--log-format=" + c.LogFormat,
+	}
+	if url := c.Grafana.ExternalURL; url != "" {
+		args = append(args, "--grafana-url="+url)
+	}
+	if url := c.Web.TraceURL; url != "" {
+		args = append(args, "--trace-url="+url)
+	}
+	if i := c.Web.Impersonation; i.Client != "" {
+		args = append(args, "--impersonation-client="+i.Client, "--impersonation-user-header="+i.UserHeader,
+			"--impersonation-groups-header="+i.GroupsHeader)
+		if len(i.Groups) > 0 {
+			args = append(args, "--impersonation-groups="+strings.Join(i.Groups, ","))
+		}
+	}
+	return component{
+		context: c, Name: WebName, Image: c.Web.Image, Replicas: c.Web.Replicas, Spread: c.EnablePodAntiAffinity,
+		Args: args, PortName: "http", Port: mesh.WebPort, ServicePort: mesh.WebPort, AdminPort: mesh.WebAdminPort,
+		Live: "/live", Ready: "/ready", ProbePort: "admin", SkipOutboundPorts: strconv.Itoa(mesh.AdminPort),
+		Resources: c.Web.Resources,
+	}
+}
+
+// WebClients returns the ServiceAccounts that may reach the dashboard, each as its namespace and its name. The values
+// must be valid.
+func (c *context) WebClients() (out [][2]string) {
+	clients := slices.Clone(c.Web.Clients)
+	if client := c.Web.Impersonation.Client; client != "" && !slices.Contains(clients, client) {
+		clients = append(clients, client)
+	}
+	for _, client := range clients {
+		namespace, name, _ := strings.Cut(client, "/")
+		out = append(out, [2]string{namespace, name})
+	}
+	return out
 }
 
 // secretDir is where metrics-api finds the credentials for the user's own Prometheus.

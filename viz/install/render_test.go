@@ -40,6 +40,14 @@ var variants = map[string]func(*Overrides) error{
 		return o.Set("prometheus.enabled=false,prometheusUrl=https://thanos.monitoring.svc:9090/tenant," +
 			"prometheusSecret.name=thanos,prometheusSecret.tokenKey=token,prometheusSecret.caKey=ca.crt")
 	},
+	"web": func(o *Overrides) error {
+		if err := o.HighAvailability(); err != nil {
+			return err
+		}
+		return o.Set("web.enabled=true,web.externalUrl=https://dashboard.example.com,web.clients={ingress-nginx/ingress-nginx}," +
+			"web.impersonation.client=auth/oauth2-proxy,web.impersonation.groups={dev,ops}," +
+			"grafana.externalUrl=https://grafana.example.com,web.traceUrl=https://traces.example.com/trace/")
+	},
 	"none": func(o *Overrides) error { return o.Set("prometheus.enabled=false,tap.enabled=false") },
 }
 
@@ -160,7 +168,7 @@ func TestEveryDocumentDecodesStrictly(t *testing.T) {
 // TestPodsAreRestricted wants the Pod Security Standard "restricted" of all containers but those that injection adds.
 func TestPodsAreRestricted(t *testing.T) {
 	deployments := 0
-	for _, obj := range decodeStrict(t, render(t, build(t, variants["ha"]))) {
+	for _, obj := range decodeStrict(t, render(t, build(t, variants["web"]))) {
 		d, ok := obj.(*appsv1.Deployment)
 		if !ok {
 			continue
@@ -182,8 +190,8 @@ func TestPodsAreRestricted(t *testing.T) {
 			t.Errorf("%s: asks for no proxy", d.Name)
 		}
 	}
-	if deployments != 3 {
-		t.Errorf("got %d deployments, want 3", deployments)
+	if deployments != 4 {
+		t.Errorf("got %d deployments, want 4", deployments)
 	}
 }
 
@@ -268,6 +276,16 @@ func TestMistakesNameTheKey(t *testing.T) {
 		{`prometheus.args.config\.file=/x`, `prometheus.args "config.file": the manifests set this themselves`},
 		{"prometheus.globalConfig.scrape_interval=often", `prometheus.globalConfig.scrape_interval "often": want a duration`},
 		{"prometheus.globalConfig.scrape_interval=5s", "prometheus.globalConfig.scrape_timeout 10s: is longer than"},
+		{"web.enabled=true", "web.externalUrl: want where browsers reach"},
+		{"web.enabled=true,web.externalUrl=https://x", "web.clients: want the ServiceAccount"},
+		{"web.enabled=true,web.externalUrl=x,web.clients={a/b}", `web.externalUrl "x": want a URL`},
+		{"web.externalUrl=https://x/tulle", `web.externalUrl "https://x/tulle": want a URL without a path`},
+		{"web.clients={ingress}", `web.clients "ingress": want a ServiceAccount as namespace/name`},
+		{"web.impersonation.client=oauth2-proxy", `web.clients "oauth2-proxy"`},
+		{"web.impersonation.groups={system:masters}", `web.impersonation.groups "system:masters"`},
+		{"web.impersonation.userHeader=X User", `web.impersonation.userHeader "X User"`},
+		{"web.replicas=0", "web.replicas 0: want at least 1"},
+		{"grafana.externalUrl=grafana", `grafana.externalUrl "grafana": want a URL`},
 		{"tap.replicas=0", "tap.replicas 0: want at least 1"},
 		{"identityTrustDomain=a b", `identityTrustDomain "a b"`},
 		{"metricsAPI.replicas=0", "metricsAPI.replicas 0: want at least 1"},
@@ -372,4 +390,14 @@ func TestTapSeesAddresses(t *testing.T) {
 		return
 	}
 	t.Error("no tap")
+}
+
+// TestDashboardMayImpersonateIfAsked: without a proxy that names users, the dashboard may only list namespaces.
+func TestDashboardMayImpersonateIfAsked(t *testing.T) {
+	out := string(render(t, build(t, func(o *Overrides) error {
+		return o.Set("web.enabled=true,web.externalUrl=https://x,web.clients={ingress/ingress}")
+	})))
+	if strings.Contains(out, "impersonate") || !strings.Contains(out, "name: tulle-viz-web") {
+		t.Error("the manifests grant impersonation, or have no dashboard")
+	}
 }

@@ -26,10 +26,11 @@ func (v *Values) Validate() (warnings []string, err error) {
 		warnings = append(warnings, "prometheusUrl is set, so nothing asks the extension's own Prometheus: "+
 			"prometheus.enabled=false leaves it out")
 	}
-	return warnings, errors.Join(pods.Check(), v.checkParts(), v.checkPrometheusURL(), v.checkPrometheus(),
+	return warnings, errors.Join(pods.Check(), v.checkParts(), v.checkPrometheusURL(), v.checkPrometheus(), v.checkWeb(),
 		checkLabels("podMonitor.labels", v.PodMonitor.Labels), checkLabels("prometheusRule.labels", v.PrometheusRule.Labels),
 		install.CheckResources(map[string]install.Resources{
 			"metricsAPI.resources": v.MetricsAPI.Resources, "tap.resources": v.Tap.Resources,
+			"web.resources":        v.Web.Resources,
 			"prometheus.resources": v.Prometheus.Resources,
 		}))
 }
@@ -51,6 +52,7 @@ func (v *Values) checkParts() error {
 	}{
 		{"metricsAPI", v.MetricsAPI.LogLevel, v.MetricsAPI.Image},
 		{"tap", v.Tap.LogLevel, v.Tap.Image},
+		{"web", v.Web.LogLevel, v.Web.Image},
 		{"prometheus", v.Prometheus.LogLevel, v.Prometheus.Image},
 	} {
 		if part.level != "" {
@@ -64,7 +66,8 @@ func (v *Values) checkParts() error {
 			errs = append(errs, fmt.Errorf("%s.image %q: want a registry and a name without a tag", part.key, name))
 		}
 	}
-	for key, n := range map[string]int{"metricsAPI.replicas": v.MetricsAPI.Replicas, "tap.replicas": v.Tap.Replicas} {
+	for key, n := range map[string]int{"metricsAPI.replicas": v.MetricsAPI.Replicas, "tap.replicas": v.Tap.Replicas,
+		"web.replicas": v.Web.Replicas} {
 		if n < 1 {
 			errs = append(errs, fmt.Errorf("%s %d: want at least 1", key, n))
 		}
@@ -117,6 +120,54 @@ func (v *Values) checkPrometheusURL() error {
 	for name, key := range map[string]string{"tokenKey": secret.TokenKey, "caKey": secret.CAKey} {
 		if problems := validation.IsConfigMapKey(key); key != "" && len(problems) > 0 {
 			errs = append(errs, fmt.Errorf("prometheusSecret.%s %q: %s", name, key, strings.Join(problems, "; ")))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// checkWeb checks where the dashboard is, and who may reach it.
+func (v *Values) checkWeb() error {
+	var errs []error
+	for key, text := range map[string]string{"web.externalUrl": v.Web.ExternalURL, "web.traceUrl": v.Web.TraceURL,
+		"grafana.externalUrl": v.Grafana.ExternalURL} {
+		u, err := url.Parse(text)
+		if text != "" && (err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || u.User != nil) {
+			errs = append(errs, fmt.Errorf("%s %q: want a URL such as https://dashboard.example.com", key, text))
+		}
+		if key == "web.externalUrl" && err == nil && (strings.Trim(u.Path, "/") != "" || u.RawQuery+u.Fragment != "") {
+			errs = append(errs, fmt.Errorf("%s %q: want a URL without a path", key, text))
+		}
+	}
+	i := v.Web.Impersonation
+	clients := slices.Clone(v.Web.Clients)
+	if i.Client != "" {
+		clients = append(clients, i.Client)
+	}
+	for _, client := range clients {
+		namespace, name, _ := strings.Cut(client, "/")
+		if len(validation.IsDNS1123Label(namespace)) > 0 || len(validation.IsDNS1123Subdomain(name)) > 0 {
+			errs = append(errs, fmt.Errorf("web.clients %q: want a ServiceAccount as namespace/name", client))
+		}
+	}
+	switch {
+	case !v.Web.Enabled:
+	case v.Web.ExternalURL == "":
+		errs = append(errs, errors.New("web.externalUrl: want where browsers reach the dashboard, such as "+
+			"https://dashboard.example.com"))
+	case len(clients) == 0:
+		errs = append(errs, errors.New("web.clients: want the ServiceAccount of the ingress that passes requests on to the "+
+			"dashboard, as namespace/name"))
+	}
+	for key, header := range map[string]string{"userHeader": i.UserHeader, "groupsHeader": i.GroupsHeader} {
+		if len(validation.IsHTTPHeaderName(header)) > 0 {
+			errs = append(errs, fmt.Errorf("web.impersonation.%s %q: want the name of a header", key, header))
+		}
+	}
+	for _, group := range i.Groups {
+		if group == "" || strings.HasPrefix(group, "system:") || strings.ContainsAny(group, ",\"") ||
+			!utf8.ValidString(group) || strings.ContainsFunc(group, unicode.IsControl) {
+			errs = append(errs, fmt.Errorf("web.impersonation.groups %q: want the name of a group of your identity provider, "+
+				"without commas and quotes", group))
 		}
 	}
 	return errors.Join(errs...)

@@ -49,6 +49,7 @@ type Values struct {
 
 	MetricsAPI MetricsAPI `json:"metricsAPI"`
 	Tap        Tap        `json:"tap"`
+	Web        Web        `json:"web"`
 	Prometheus Prometheus `json:"prometheus"`
 
 	PolicyWarnings PolicyWarnings `json:"policyWarnings"`
@@ -72,9 +73,10 @@ type Monitoring struct {
 	Labels  map[string]string `json:"labels"`
 }
 
-// Grafana says whether ConfigMaps with dashboards are printed.
+// Grafana says whether ConfigMaps with dashboards are printed, and where browsers reach Grafana.
 type Grafana struct {
-	Dashboards struct {
+	ExternalURL string `json:"externalUrl"`
+	Dashboards  struct {
 		Enabled bool `json:"enabled"`
 	} `json:"dashboards"`
 }
@@ -101,6 +103,28 @@ type Tap struct {
 	Replicas  int               `json:"replicas"`
 	LogLevel  string            `json:"logLevel"`
 	Resources install.Resources `json:"resources"`
+}
+
+// Web configures the deployment web.
+type Web struct {
+	Enabled     bool   `json:"enabled"`
+	ExternalURL string `json:"externalUrl"`
+	// Clients are the ServiceAccounts that may connect, as namespace/name.
+	Clients       []string          `json:"clients"`
+	Impersonation Impersonation     `json:"impersonation"`
+	TraceURL      string            `json:"traceUrl"`
+	Image         Image             `json:"image"`
+	Replicas      int               `json:"replicas"`
+	LogLevel      string            `json:"logLevel"`
+	Resources     install.Resources `json:"resources"`
+}
+
+// Impersonation says whose headers name the viewers of the dashboard.
+type Impersonation struct {
+	Client       string   `json:"client"`
+	UserHeader   string   `json:"userHeader"`
+	GroupsHeader string   `json:"groupsHeader"`
+	Groups       []string `json:"groups"`
 }
 
 // MetricsAPI configures the deployment metrics-api.

@@ -1,6 +1,9 @@
 package web
 
 import (
+	"cmp"
+	"errors"
+	"fmt"
 	"mime"
 	"net"
 	"net/http"
@@ -29,8 +32,11 @@ var headers = map[string]string{
 	"Cache-Control":                "no-store",
 }
 
-// openAgain is what a viewer without a session can do.
-const openAgain = "Open the address that `tulle viz dashboard` printed."
+// openAgain is what a viewer without a session can do, and openOwn one who came by another host.
+const (
+	openAgain = "Open the address that `tulle viz dashboard` printed."
+	openOwn   = "Open the address at which the dashboard is installed: the value web.externalUrl."
+)
 
 // ServeHTTP implements http.Handler: the checks that every request passes, in their order.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -48,9 +54,11 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case why != nil:
 		refuse(w, status, why)
+	case s.cfg.Authenticate != nil:
+		s.serveViewer(w, r, api)
 	case !api && s.session.begin(w, r):
 	case s.session.holds(r):
-		s.mux.ServeHTTP(w, r)
+		s.mux.ServeHTTP(w, withViewer(r, s.cfg.Viewer))
 	case api:
 		refuse(w, http.StatusUnauthorized, &board.Refusal{Code: board.Forbidden, Message: "this browser has no session",
 			Remedy: openAgain})
@@ -59,13 +67,41 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// serveViewer serves a request with credentials of its own.
+func (s *Server) serveViewer(w http.ResponseWriter, r *http.Request, api bool) {
+	viewer, err := s.cfg.Authenticate(r)
+	if err == nil {
+		s.mux.ServeHTTP(w, withViewer(r, viewer))
+		return
+	}
+	connlimit.LeaveBody(w, r)
+	var denied *Denied
+	if !errors.As(err, &denied) {
+		denied = unavailable(err)
+	}
+	if denied.Status == http.StatusUnauthorized {
+		w.Header().Set("WWW-Authenticate", "Bearer") // RFC 9110 section 11.6.1
+	}
+	if api {
+		refuse(w, denied.Status, denied.Why)
+		return
+	}
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.WriteHeader(denied.Status)
+	_, _ = fmt.Fprintf(w, "Tulle dashboard: %s.\n\n%s\n", denied.Why.Message, denied.Why.Remedy) // the browser went away
+}
+
 // check returns why a request is refused with or without a session, or nil.
 func (s *Server) check(r *http.Request, api bool) (status int, why *board.Refusal) {
+	remedy := openAgain
+	if s.cfg.Authenticate != nil {
+		remedy = openOwn
+	}
 	switch {
 	case !s.ownHost(r):
 		return http.StatusForbidden, &board.Refusal{Code: board.Forbidden,
-			Message: "the host of the request is not one of the dashboard's", Remedy: openAgain}
-	case api && !sameOrigin(r):
+			Message: "the host of the request is not one of the dashboard's", Remedy: remedy}
+	case api && !sameOrigin(r, cmp.Or(s.cfg.Origin, "http://"+r.Host)):
 		return http.StatusForbidden, &board.Refusal{Code: board.Forbidden,
 			Message: "the request comes from another page than the dashboard"}
 	case r.Method == http.MethodPost && !isJSON(r):
@@ -85,9 +121,9 @@ func (s *Server) ownHost(r *http.Request) bool {
 
 // sameOrigin reports whether the dashboard itself sent a request, or a viewer who typed its address. Browsers say so in
 // one of two headers, or in both; other programs send neither.
-func sameOrigin(r *http.Request) bool {
+func sameOrigin(r *http.Request, own string) bool {
 	if origins := r.Header.Values("Origin"); len(origins) > 0 &&
-		(len(origins) > 1 || !strings.EqualFold(origins[0], "http://"+r.Host)) {
+		(len(origins) > 1 || !strings.EqualFold(origins[0], own)) {
 		return false
 	}
 	switch r.Header.Get("Sec-Fetch-Site") {
@@ -123,4 +159,4 @@ func (s *Server) recovered(w http.ResponseWriter, r *http.Request) {
 
 // mistake is the Refusal after a panic.
 var mistake = &board.Refusal{Code: board.Unavailable, Message: "the dashboard made a mistake",
-	Remedy: "The output of `tulle viz dashboard` has the details. Please report them."}
+	Remedy: "The output of `tulle viz dashboard`, or the log of the pod, has the details. Please report them."}

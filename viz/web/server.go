@@ -19,7 +19,6 @@ import (
 
 	"github.com/tulle-mesh/tulle/internal/connlimit"
 	"github.com/tulle-mesh/tulle/viz/board"
-	"github.com/tulle-mesh/tulle/viz/tapclient"
 )
 
 const (
@@ -36,8 +35,12 @@ const (
 type Config struct {
 	// Hosts are what a request may name as its host, with the port: localhost:50750.
 	Hosts []string
-	// Viewer is who looks.
+	// Origin is that of the dashboard's own pages, as in https://dashboard.example.com; "" is http and the request's host.
+	Origin string
+	// Viewer is who looks, once a browser has a session.
 	Viewer Viewer
+	// Authenticate returns who sends a request, or a *Denied. Then there are no sessions, and Viewer is not used.
+	Authenticate func(*http.Request) (Viewer, error)
 	// About returns what /api/config answers.
 	About func(context.Context) About
 	Log   *zap.Logger
@@ -54,17 +57,6 @@ const (
 	maxViewerTaps        = 4
 	maxConnections       = 2048
 )
-
-// Viewer is somebody who looks at pages.
-type Viewer struct {
-	// Key differs between viewers who have different rights.
-	Key string
-	// Sources returns what a page is built from, with the viewer's rights. Each page is built from one of its own,
-	// because objects are read once.
-	Sources func() board.Sources
-	// Post reaches the tap API with the viewer's rights.
-	Post tapclient.Post
-}
 
 // About is what the app shows of its surroundings.
 type About struct {
@@ -163,5 +155,7 @@ func only(method string, next http.HandlerFunc) http.HandlerFunc {
 }
 
 func (s *Server) serveConfig(w http.ResponseWriter, r *http.Request) {
-	answer(w, http.StatusOK, s.cfg.About(r.Context()))
+	about := s.cfg.About(r.Context())
+	about.Viewer = cmp.Or(viewerOf(r).Name, about.Viewer)
+	answer(w, http.StatusOK, about)
 }

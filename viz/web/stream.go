@@ -21,11 +21,11 @@ func (s *Server) open(w http.ResponseWriter, r *http.Request) (found *snapshot, 
 		refuse(w, statusOf(why), why)
 		return nil, nil, false
 	}
-	place, ok := s.streams.take(w, s.cfg.Viewer.Key)
+	place, ok := s.streams.take(w, viewerOf(r).Key)
 	if !ok {
 		return nil, nil, false
 	}
-	found, end := s.snapshots.watch(s.cfg.Viewer, show, q)
+	found, end := s.snapshots.watch(viewerOf(r), show, q)
 	return found, func() {
 		end()
 		place()
@@ -57,6 +57,7 @@ func (s *Server) serveStream(w http.ResponseWriter, r *http.Request) {
 	}
 	defer leave()
 	w.Header().Set("Content-Type", "text/event-stream")
+	w.Header().Set("X-Accel-Buffering", "no") // an nginx in front of it sends each message on at once
 	control := http.NewResponseController(w)
 	send := func(format string, args ...any) error {
 		_ = control.SetWriteDeadline(time.Now().Add(s.writeTimeout)) // httptest's recorder has none

@@ -17,6 +17,11 @@ import (
 
 func init() {
 	pages["panics"] = func(context.Context, board.Sources, board.Query) (any, error) { panic("a bug in a page") }
+	pages["one"] = func(ctx context.Context, s board.Sources, _ board.Query) (any, error) {
+		_, err := s.Numbers.Ask(ctx, time.Minute, []metrics.Query{{Metric: metrics.ResponseTotal,
+			By: []string{"namespace"}}})
+		return "a page", err
+	}
 	pages["huge"] = func(ctx context.Context, s board.Sources, _ board.Query) (any, error) {
 		_, err := s.Numbers.Ask(ctx, time.Minute, nil)
 		return strings.Repeat("x", 8<<20), err

@@ -55,7 +55,7 @@ func (s *Server) serveTap(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusBadRequest, board.Refuse(err))
 		return
 	}
-	leave, ok := s.taps.take(w, s.cfg.Viewer.Key)
+	leave, ok := s.taps.take(w, viewerOf(r).Key)
 	if !ok {
 		return
 	}
@@ -69,6 +69,7 @@ func (s *Server) serveTap(w http.ResponseWriter, r *http.Request) {
 		if !began {
 			began = true
 			w.Header().Set("Content-Type", tap.ContentType)
+			w.Header().Set("X-Accel-Buffering", "no") // an nginx in front of it sends each message on at once
 		}
 		control := http.NewResponseController(w)
 		_ = control.SetWriteDeadline(time.Now().Add(s.writeTimeout)) // httptest's recorder has none
@@ -79,7 +80,7 @@ func (s *Server) serveTap(w http.ResponseWriter, r *http.Request) {
 	}
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel() // ends the watch if the viewer does not read
-	err = tapclient.Watch(ctx, s.cfg.Viewer.Post, target, query, func(m tap.Message) error { return send(m) })
+	err = tapclient.Watch(ctx, viewerOf(r).Post, target, query, func(m tap.Message) error { return send(m) })
 	switch {
 	case err == nil || r.Context().Err() != nil: // the viewer left
 	case began:

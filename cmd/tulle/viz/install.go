@@ -35,6 +35,8 @@ the numbers for 6 hours. It changes nothing: apply the output. The output contai
 Proxies that are injected from then on let tap watch their requests. Restart the workloads whose requests you want to watch; viz list
 names them. --set tap.enabled=false leaves tap out.
 
+--set web.enabled=true adds the dashboard, behind an ingress of yours (docs/dashboard.md). tulle viz dashboard does not need it.
+
 To use a Prometheus, Thanos or Mimir of yours, set prometheusUrl, and prometheus.enabled=false. Its bearer token and the certificates
 of its authority come from a Secret in the extension's namespace (prometheusSecret). Without any Prometheus, metrics-api reads the
 proxies themselves.`,
@@ -46,7 +48,7 @@ proxies themselves.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return c.install(cmd, f) },
 	}
 	fs := cmd.Flags()
-	fs.BoolVar(&f.HA, "ha", false, "three replicas of metrics-api and of tap, spread over nodes, with disruption budgets")
+	fs.BoolVar(&f.HA, "ha", false, "three replicas of all but Prometheus, spread over nodes, with disruption budgets")
 	fs.BoolVar(&f.ignoreCluster, "ignore-cluster", false,
 		"do not look for a control plane and an extension in the current cluster")
 	fs.BoolVar(&f.Reuse, "reuse-values", false,

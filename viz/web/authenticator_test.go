@@ -1,0 +1,407 @@
+package web
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+	authenticationv1 "k8s.io/api/authentication/v1"
+	authorizationv1 "k8s.io/api/authorization/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/kubernetes/fake"
+	metadatafake "k8s.io/client-go/metadata/fake"
+	kubetesting "k8s.io/client-go/testing"
+
+	"github.com/tulle-mesh/tulle/cli/cluster"
+	"github.com/tulle-mesh/tulle/viz/board"
+	"github.com/tulle-mesh/tulle/viz/metrics"
+	"github.com/tulle-mesh/tulle/viz/metricstest"
+)
+
+// tokens are those that the cluster accepts, and may is what their users may see; "" is every namespace.
+var (
+	tokens = map[string]string{"token-of-alice": "alice", "token-of-bob": "bob", "token-of-root": "root"}
+	may    = map[string][]string{"alice": {"shop"}, "bob": nil, "root": {""}, "carol": {"pay"}, "group dev": {"shop"}}
+)
+
+// api is a cluster with the namespaces pay and shop, and an API server.
+type api struct {
+	connected atomic.Int64
+	// posted has the user of each watch of requests.
+	posted chan string
+}
+
+// connect returns a client with credentials.
+func (a *api) connect(c Credentials) (*cluster.Client, error) {
+	a.connected.Add(1)
+	user, visible := c.User, slices.Clone(may[c.User])
+	if c.Token != "" {
+		user = tokens[c.Token]
+		visible = may[user]
+	}
+	for _, g := range c.Groups {
+		visible = append(visible, may["group "+g]...)
+	}
+	sees := func(namespace string) bool {
+		return slices.Contains(visible, "") || slices.Contains(visible, namespace)
+	}
+	kube, meta := fake.NewClientset(), metadatafake.NewSimpleMetadataClient(metadatafake.NewTestScheme())
+	for _, namespace := range []string{"pay", "shop"} {
+		pod := corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "api-1"}}
+		if err := kube.Tracker().Add(&pod); err != nil {
+			return nil, err
+		}
+	}
+	kube.PrependReactor("create", "selfsubjectreviews", func(kubetesting.Action) (bool, runtime.Object, error) {
+		if user == "" {
+			return true, nil, apierrors.NewUnauthorized("no such user")
+		}
+		return true, &authenticationv1.SelfSubjectReview{Status: authenticationv1.SelfSubjectReviewStatus{
+			UserInfo: authenticationv1.UserInfo{Username: user}}}, nil
+	})
+	kube.PrependReactor("create", "selfsubjectaccessreviews", func(action kubetesting.Action) (bool, runtime.Object,
+		error) {
+		review := action.(kubetesting.CreateAction).GetObject().(*authorizationv1.SelfSubjectAccessReview).DeepCopy()
+		review.Status.Allowed = sees(review.Spec.ResourceAttributes.Namespace)
+		return true, review, nil
+	})
+	kube.PrependReactor("list", "*", func(action kubetesting.Action) (bool, runtime.Object, error) {
+		if sees(action.GetNamespace()) {
+			return false, nil, nil
+		}
+		return true, nil, apierrors.NewForbidden(schema.GroupResource{Resource: action.GetResource().Resource}, "", nil)
+	})
+	meta.PrependReactor("list", "*", func(action kubetesting.Action) (bool, runtime.Object, error) {
+		if !sees(action.GetNamespace()) {
+			return true, nil, apierrors.NewForbidden(schema.GroupResource{Resource: action.GetResource().Resource}, "", nil)
+		}
+		if action.GetResource().Resource != "namespaces" {
+			return true, &metav1.List{}, nil
+		}
+		list, err := namespaces(context.Background())
+		out := &metav1.List{}
+		for i := range list {
+			out.Items = append(out.Items, runtime.RawExtension{Object: &list[i]})
+		}
+		return true, out, err
+	})
+	return &cluster.Client{Interface: kube, Metadata: meta,
+		Post: func(context.Context, string, []byte) (io.ReadCloser, error) {
+			a.posted <- user
+			return io.NopCloser(strings.NewReader(`{"watching":1}` + "\n")), nil
+		}}, nil
+}
+
+func namespaces(context.Context) ([]metav1.PartialObjectMetadata, error) {
+	var out []metav1.PartialObjectMetadata
+	for _, name := range []string{"pay", "shop"} {
+		out = append(out, metav1.PartialObjectMetadata{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Namespace"},
+			ObjectMeta: metav1.ObjectMeta{Name: name}})
+	}
+	return out, nil
+}
+
+const seriesOfTwo = series + `
+response_total{direction="inbound",namespace="pay",deployment="api",classification="success"} 60
+`
+
+const authProxy = "spiffe://cluster.local/ns/auth/sa/oauth2-proxy"
+
+// inCluster returns a bed whose viewers have credentials.
+func inCluster(t *testing.T, change ...func(*Config)) (*bed, *api) {
+	t.Helper()
+	source, err := metricstest.New(seriesOfTwo)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return inClusterWith(t, source, change...)
+}
+
+func inClusterWith(t *testing.T, source metrics.Source, change ...func(*Config)) (*bed, *api) {
+	t.Helper()
+	a := &api{posted: make(chan string, 1)}
+	auth := NewAuthenticator(ClusterConfig{Connect: a.connect, Numbers: source, Namespaces: namespaces,
+		ControlNamespace: "tulle", Version: "v1", Impersonation: &Impersonation{Client: authProxy, UserHeader: "X-User",
+			GroupsHeader: "X-Groups", Groups: []string{"dev"}}})
+	change = append(change, func(c *Config) {
+		c.Authenticate, c.Viewer, c.Origin = auth.Viewer, Viewer{}, "https://dashboard.test"
+		c.Hosts = append(c.Hosts, "dashboard.test")
+	})
+	return start(t, change...), a
+}
+
+func token(value string) func(*http.Request) { return header("Authorization", "Bearer "+value) }
+
+// TestNothingWithoutCredentials: no page, no file and no data is for those whom the cluster does not know.
+func TestNothingWithoutCredentials(t *testing.T) {
+	b, _ := inCluster(t)
+	twice := []string{"Bearer token-of-root", "Bearer x"}
+	for name, change := range map[string]func(*http.Request){
+		"none":               func(*http.Request) {},
+		"an unknown token":   token("guessed"),
+		"an empty token":     token(""),
+		"two tokens":         func(r *http.Request) { r.Header["Authorization"] = twice },
+		"a password":         header("Authorization", "Basic cm9vdDpyb290"),
+		"a token in a query": func(r *http.Request) { r.URL.RawQuery += "&token=token-of-root&access_token=token-of-root" },
+		"a token in a cookie": func(r *http.Request) {
+			r.AddCookie(&http.Cookie{Name: "token", Value: "token-of-root"})
+		},
+		"the token of a session": func(r *http.Request) { r.URL.RawQuery += "&token=" + b.Token() },
+		"the cookie of a session": func(r *http.Request) {
+			r.AddCookie(&http.Cookie{Name: cookieName(r), Value: b.session.cookie})
+		},
+		"a name alone": header("X-User", "root"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, path := range []string{"/?", "/assets/index.js?", "/api/config?", "/api/page?page=overview",
+				"/api/stream?page=overview"} {
+				got := b.send(http.MethodGet, path, "", change)
+				body, err := io.ReadAll(got.Body)
+				if err != nil || got.StatusCode != http.StatusUnauthorized || got.Header.Get("WWW-Authenticate") != "Bearer" ||
+					len(got.Cookies()) > 0 || strings.Contains(string(body), "token-of-root") {
+					t.Errorf("%s: status %d, headers %v, error %v: %s", path, got.StatusCode, got.Header, err, body)
+				}
+			}
+			got := b.send(http.MethodPost, "/api/tap?", "{}", change, asJSON)
+			if got.StatusCode != http.StatusUnauthorized {
+				t.Errorf("tap: status %d", got.StatusCode)
+			}
+		})
+	}
+}
+
+// overviewOf returns the namespaces that a viewer sees on the overview.
+func overviewOf(t *testing.T, b *bed, path string, change ...func(*http.Request)) (status int, names string,
+	refusal board.Refusal) {
+	t.Helper()
+	got := b.send(http.MethodGet, path, "", change...)
+	body, err := io.ReadAll(got.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.StatusCode != http.StatusOK {
+		if err := json.Unmarshal(body, &refusal); err != nil {
+			t.Fatalf("%v: %s", err, body)
+		}
+		return got.StatusCode, "", refusal
+	}
+	var page board.OverviewPage
+	if err := json.Unmarshal(body, &page); err != nil {
+		t.Fatalf("%v: %s", err, body)
+	}
+	for _, n := range page.Namespaces {
+		names += fmt.Sprintf("%s %v ", n.Name, n.RPS)
+	}
+	return got.StatusCode, names, refusal
+}
+
+// TestViewersSeeWhatTheyMay: exactly their namespaces, with the numbers of each.
+func TestViewersSeeWhatTheyMay(t *testing.T) {
+	b, _ := inCluster(t)
+	proxied := func(user, groups string) func(*http.Request) {
+		return func(r *http.Request) {
+			r.Header.Set(clientIDHeader, authProxy)
+			r.Header.Set("X-User", user)
+			r.Header.Set("X-Groups", groups)
+		}
+	}
+	for name, c := range map[string]struct {
+		change func(*http.Request)
+		path   string
+		status int
+		names  string
+	}{
+		"all":                       {token("token-of-root"), "", 200, "shop 2 pay 1 "},
+		"one":                       {token("token-of-alice"), "", 200, "shop 2 "},
+		"one, by name":              {token("token-of-alice"), "&namespace=shop", 200, "shop 2 "},
+		"another, by name":          {token("token-of-alice"), "&namespace=pay", 403, ""},
+		"none":                      {token("token-of-bob"), "", 403, ""},
+		"a user of a proxy":         {proxied("carol", ""), "", 200, "pay 1 "},
+		"a group of a proxy":        {proxied("dave", "ops, dev"), "", 200, "shop 2 "},
+		"a group that is not known": {proxied("dave", "ops"), "", 403, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			status, names, refusal := overviewOf(t, b, "/api/page?page=overview"+c.path, c.change)
+			if status != c.status || names != c.names || status == 403 && refusal.Code != board.Forbidden {
+				t.Errorf("status %d %q, want %d %q; refusal %+v", status, names, c.status, c.names, refusal)
+			}
+		})
+	}
+	got := b.send(http.MethodGet, "/api/config", "", token("token-of-alice"))
+	if body, err := io.ReadAll(got.Body); err != nil || !strings.Contains(string(body), `"viewer":"alice"`) {
+		t.Errorf("error %v: %s", err, body)
+	}
+}
+
+// TestHeadersThatNameNobody: a name counts only from the configured identity, through this pod's proxy, and never if it
+// is one of Kubernetes' own.
+func TestHeadersThatNameNobody(t *testing.T) {
+	b, a := inCluster(t)
+	for name, set := range map[string]map[string][]string{
+		"another client":       {clientIDHeader: {"spiffe://cluster.local/ns/auth/sa/other"}, "X-User": {"carol"}},
+		"no client":            {"X-User": {"carol"}},
+		"two clients":          {clientIDHeader: {authProxy, authProxy}, "X-User": {"carol"}},
+		"a client within text": {clientIDHeader: {authProxy + "-2"}, "X-User": {"carol"}},
+		"another header":       {clientIDHeader: {authProxy}, "X-Forwarded-User": {"carol"}},
+		"no user":              {clientIDHeader: {authProxy}, "X-Groups": {"dev"}},
+		"two users":            {clientIDHeader: {authProxy}, "X-User": {"carol", "root"}},
+		"an empty user":        {clientIDHeader: {authProxy}, "X-User": {""}},
+		"a ServiceAccount":     {clientIDHeader: {authProxy}, "X-User": {"system:serviceaccount:shop:web"}},
+		"an administrator":     {clientIDHeader: {authProxy}, "X-User": {"system:admin"}, "X-Groups": {"system:masters"}},
+		"a long name":          {clientIDHeader: {authProxy}, "X-User": {strings.Repeat("a", 300)}},
+	} {
+		got := b.send(http.MethodGet, "/api/config", "", func(r *http.Request) {
+			for key, values := range set {
+				r.Header[http.CanonicalHeaderKey(key)] = values
+			}
+		})
+		if got.StatusCode != http.StatusUnauthorized {
+			t.Errorf("%s: status %d", name, got.StatusCode)
+		}
+	}
+	if n := a.connected.Load(); n > 0 {
+		t.Errorf("%d requests with such headers asked the cluster", n)
+	}
+	r, err := http.NewRequest(http.MethodGet, "/", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set(clientIDHeader, authProxy)
+	for from, want := range map[string]bool{"127.0.0.1:5": true, "10.1.2.3:5": true, "[::ffff:10.1.2.3]:5": true,
+		"10.1.2.4:5": false, "": false} {
+		r.RemoteAddr = from
+		own := r.WithContext(context.WithValue(t.Context(), http.LocalAddrContextKey, addr("10.1.2.3:8084")))
+		if got := (&Impersonation{Client: authProxy}).vouches(own); got != want {
+			t.Errorf("from %s: vouches %v, want %v", from, got, want)
+		}
+	}
+}
+
+type addr string
+
+func (addr) Network() string  { return "tcp" }
+func (a addr) String() string { return string(a) }
+
+// TestKubernetesNamesAreNobodys: groups that the API server gives rights to by name cannot come from a header, even if
+// they are configured.
+func TestKubernetesNamesAreNobodys(t *testing.T) {
+	r, err := http.NewRequest(http.MethodGet, "/", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.RemoteAddr = "127.0.0.1:1"
+	r.Header.Set(clientIDHeader, authProxy)
+	r.Header.Set("X-User", "carol")
+	r.Header["X-Groups"] = []string{"system:masters,dev", "ops"}
+	got, ok := (&Impersonation{Client: authProxy, UserHeader: "X-User", GroupsHeader: "X-Groups",
+		Groups: []string{"system:masters", "dev", "ops"}}).read(r)
+	if !ok || got.User != "carol" || !slices.Equal(got.Groups, []string{"dev", "ops"}) {
+		t.Errorf("credentials %+v, %v", got, ok)
+	}
+}
+
+// TestOriginBehindAnIngress: the origin of the dashboard's pages is that of its external address.
+func TestOriginBehindAnIngress(t *testing.T) {
+	b, _ := inCluster(t)
+	for origin, want := range map[string]int{"https://dashboard.test": 200, "http://dashboard.test": 403,
+		"https://evil.test": 403, "http://" + b.host: 403, "": 200} {
+		got := b.send(http.MethodGet, "/api/config", "", token("token-of-root"), func(r *http.Request) {
+			r.Host = "dashboard.test"
+			if origin != "" {
+				r.Header.Set("Origin", origin)
+			}
+		})
+		if got.StatusCode != want {
+			t.Errorf("origin %q: status %d, want %d", origin, got.StatusCode, want)
+		}
+	}
+	got := b.send(http.MethodGet, "/", "", token("token-of-root"), func(r *http.Request) { r.Host = "evil.test" })
+	if got.StatusCode != http.StatusForbidden {
+		t.Errorf("another host: status %d", got.StatusCode)
+	}
+}
+
+// TestTapAsksWithTheViewersRights: the watch goes to the API server with the viewer's own credentials.
+func TestTapAsksWithTheViewersRights(t *testing.T) {
+	b, a := inCluster(t)
+	b.send(http.MethodPost, "/api/tap", `{"target":{"kind":"deploy","namespace":"shop","name":"web"}}`, asJSON,
+		token("token-of-alice"))
+	if user := <-a.posted; user != "alice" {
+		t.Errorf("the watch was %s's", user)
+	}
+}
+
+// TestBearerTokensAreNowhere: neither the log nor an answer has a token.
+func TestBearerTokensAreNowhere(t *testing.T) {
+	core, lines := observer.New(zap.DebugLevel)
+	b, _ := inCluster(t, func(c *Config) { c.Log = zap.New(core) })
+	for _, path := range []string{"/", "/api/config", "/api/page?page=overview", "/api/page?page=panics"} {
+		for value := range tokens {
+			got := b.send(http.MethodGet, path, "", token(value))
+			body, err := io.ReadAll(got.Body)
+			if err != nil || strings.Contains(fmt.Sprint(string(body), got.Header), value) {
+				t.Errorf("%s: error %v, headers %v: %s", path, err, got.Header, body)
+			}
+		}
+	}
+	if lines.Len() == 0 {
+		t.Error("the panic is not in the log")
+	}
+	for _, line := range lines.All() {
+		for _, field := range line.Context {
+			if strings.Contains(line.Message+field.String+fmt.Sprint(field.Interface), "token-of-") {
+				t.Errorf("the log has a token: %s %v", line.Message, field)
+			}
+		}
+	}
+}
+
+// TestManyViewersCostAsMuchAsOne: viewers with different rights share the questions.
+func TestManyViewersCostAsMuchAsOne(t *testing.T) {
+	const viewers = 200
+	for i := range viewers {
+		tokens[fmt.Sprintf("token-of-%d", i)] = "alice"
+	}
+	defer func() {
+		for i := range viewers {
+			delete(tokens, fmt.Sprintf("token-of-%d", i))
+		}
+	}()
+	ask := func(n int) (questions int) {
+		began := time.Now()
+		source := &counting{}
+		shared := NewShared(source)
+		defer shared.Close()
+		b, a := inClusterWith(t, shared)
+		for i := range n {
+			value := fmt.Sprintf("token-of-%d", i)
+			if i == 1 {
+				value = "token-of-root"
+			}
+			got := b.send(http.MethodGet, "/api/page?page=one", "", token(value))
+			if got.StatusCode != http.StatusOK {
+				t.Fatalf("viewer %d: status %d", i, got.StatusCode)
+			}
+		}
+		if got := a.connected.Load(); got != int64(n) {
+			t.Errorf("%d viewers are %d for the cluster", n, got)
+		}
+		return source.count() - int(time.Since(began)/sharedFor) // numbers are shared for that long
+	}
+	if one, many := ask(1), ask(viewers); many > one {
+		t.Errorf("%d viewers asked %d times, one asked %d times", viewers, many, one)
+	}
+}

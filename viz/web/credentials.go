@@ -1,0 +1,107 @@
+package web
+
+import (
+	"net"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strings"
+	"unicode"
+)
+
+// clientIDHeader is where the proxy of a pod says which identity the client of a request has proved. It removes what
+// the client itself says there.
+const clientIDHeader = "L5d-Client-Id"
+
+const (
+	// maxName bounds the name of a user or a group.
+	maxName = 256
+	// reserved begins the names of users and groups of Kubernetes' own, which no identity provider has.
+	reserved = "system:"
+)
+
+// Credentials are what a viewer has: a bearer token, or the name that an authenticating proxy vouches for.
+type Credentials struct {
+	Token string
+	// User is impersonated, with Groups.
+	User   string
+	Groups []string
+}
+
+// Impersonation says whose headers name viewers.
+type Impersonation struct {
+	// Client is the identity of the authenticating proxy, as in spiffe://cluster.local/ns/auth/sa/oauth2-proxy.
+	Client string
+	// UserHeader has the name of the user, and GroupsHeader the groups, with commas between them.
+	UserHeader, GroupsHeader string
+	// Groups are those that viewers may have. Others are left out.
+	Groups []string
+}
+
+// bearer returns the token of a request.
+func bearer(r *http.Request) (Credentials, bool) {
+	values := r.Header.Values("Authorization")
+	if len(values) != 1 {
+		return Credentials{}, false
+	}
+	scheme, token, _ := strings.Cut(values[0], " ")
+	token = strings.TrimSpace(token)
+	if !strings.EqualFold(scheme, "Bearer") || token == "" || strings.ContainsFunc(token, func(c rune) bool {
+		return c <= ' ' || c > '~'
+	}) {
+		return Credentials{}, false
+	}
+	return Credentials{Token: token}, true
+}
+
+// read returns whom the headers of a request name, if they count.
+func (i *Impersonation) read(r *http.Request) (Credentials, bool) {
+	if i == nil || !i.vouches(r) {
+		return Credentials{}, false
+	}
+	users := r.Header.Values(i.UserHeader)
+	if len(users) != 1 || !isName(users[0]) {
+		return Credentials{}, false
+	}
+	c := Credentials{User: users[0]}
+	for _, value := range r.Header.Values(i.GroupsHeader) {
+		for group := range strings.SplitSeq(value, ",") {
+			group = strings.TrimSpace(group)
+			if isName(group) && slices.Contains(i.Groups, group) && !slices.Contains(c.Groups, group) {
+				c.Groups = append(c.Groups, group)
+			}
+		}
+	}
+	slices.Sort(c.Groups)
+	return c, true
+}
+
+// vouches reports whether the authenticating proxy sent a request. The header that says so is only true if the request
+// came through this pod's own proxy, which connects from this pod.
+func (i *Impersonation) vouches(r *http.Request) bool {
+	ids := r.Header.Values(clientIDHeader)
+	return len(ids) == 1 && ids[0] == i.Client && fromThisPod(r)
+}
+
+// fromThisPod reports whether a request came from an address of this pod.
+func fromThisPod(r *http.Request) bool {
+	from, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return false
+	}
+	if from.Addr().Unmap().IsLoopback() {
+		return true
+	}
+	local, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
+	if !ok {
+		return false
+	}
+	to, err := netip.ParseAddrPort(local.String())
+	return err == nil && to.Addr().Unmap() == from.Addr().Unmap()
+}
+
+// isName reports whether a text can be the name of a user or a group of an identity provider.
+func isName(name string) bool {
+	return name != "" && len(name) <= maxName && !strings.HasPrefix(name, reserved) &&
+		!strings.ContainsFunc(name, func(c rune) bool { return !unicode.IsPrint(c) })
+}
