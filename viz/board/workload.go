@@ -129,6 +129,8 @@ type workloadView struct {
 	kind    resource.Kind
 	request subject.Request
 	page    WorkloadPage
+	// ends are when the certificates of pods expire, by the names of the pods.
+	ends map[string]time.Time
 }
 
 // Workload returns the page of the workload or the pod that the link names.
@@ -143,9 +145,15 @@ func Workload(ctx context.Context, s Sources, q Query) (WorkloadPage, error) {
 	v.page = WorkloadPage{Ref: Ref{kind.Name, q.Namespace, q.Name}, Commands: v.commands(), Versions: []string{},
 		Callers: []Peer{}, Callees: []Peer{}, Inbound: []InboundRow{}, Authorizations: []AuthorizationRow{},
 		Denials: []DenialRow{}, PodRows: []PodRow{}}
-	notes, err := together(ctx, s, v.stat, v.peers, v.routes, v.inbound, v.authorizations, v.denials, v.pods)
+	notes, err := together(ctx, s, v.stat, v.peers, v.routes, v.inbound, v.authorizations, v.denials, v.pods,
+		v.certificates)
 	if err != nil {
 		return WorkloadPage{}, err
+	}
+	for i := range v.page.PodRows {
+		if end, ok := v.ends[v.page.PodRows[i].Name]; ok {
+			v.page.PodRows[i].CertificateEnd = &end
+		}
 	}
 	v.page.Head = newHead(q, notes)
 	return v.page, nil
@@ -339,7 +347,7 @@ func (v *workloadView) denials(ctx context.Context, s Sources) ([]string, error)
 	return answers.Notes, rights.err
 }
 
-// pods reads the pods with the numbers that `tulle viz stat pods` has, and the ends of their certificates.
+// pods reads the pods with the numbers that `tulle viz stat pods` has.
 func (v *workloadView) pods(ctx context.Context, s Sources) ([]string, error) {
 	found, err := v.find(ctx, s)
 	if err != nil {
@@ -348,21 +356,12 @@ func (v *workloadView) pods(ctx context.Context, s Sources) ([]string, error) {
 	inbound := append(slices.Clone(found.Source.Match), metrics.Is("direction", "inbound"))
 	by := slices.Concat(found.Source.By, []string{podLabel})
 	answers, err := subject.Ask(ctx, s.Numbers, v.query.Window, []*subject.Subject{found},
-		func(*subject.Subject) []metrics.Query {
-			return append(golden.Requests.Queries(inbound, by), metrics.Query{Metric: metrics.CertificateExpiration,
-				Match: found.Source.Match, By: by, Now: true})
-		})
+		func(*subject.Subject) []metrics.Query { return golden.Requests.Queries(inbound, by) })
 	if err != nil {
 		return nil, err
 	}
 	own := func(i int) []metrics.Sample { return found.Source.Attribute(answers.Samples[0][i]) }
 	stats := golden.Requests.Read(own(0), own(1), []string{podLabel}, answers.Window)
-	ends := map[string]time.Time{}
-	for _, sample := range own(2) {
-		if sample.Value > 0 && sample.Value < maxUnix {
-			ends[sample.Labels[podLabel]] = time.Unix(int64(sample.Value), 0).UTC()
-		}
-	}
 	statuses, err := v.statuses(ctx, s)
 	notes := answers.Notes
 	for _, o := range found.Objects {
@@ -377,9 +376,6 @@ func (v *workloadView) pods(ctx context.Context, s Sources) ([]string, error) {
 			if one, ok := stats[golden.KeyOf(p.Name)]; ok {
 				row.Golden = newGolden(&one)
 			}
-			if end, ok := ends[p.Name]; ok {
-				row.CertificateEnd = &end
-			}
 			v.page.PodRows = append(v.page.PodRows, row)
 		}
 	}
@@ -390,6 +386,30 @@ func (v *workloadView) pods(ctx context.Context, s Sources) ([]string, error) {
 			v.page.Commands["pods"]))
 	}
 	return notes, err
+}
+
+// certificates reads when the certificates of the pods expire. It is a question of its own, because a metrics-api of an
+// older version refuses it. Without an answer a note says so.
+func (v *workloadView) certificates(ctx context.Context, s Sources) ([]string, error) {
+	found, err := v.find(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	answers, err := subject.Ask(ctx, s.Numbers, time.Second, []*subject.Subject{found},
+		func(*subject.Subject) []metrics.Query {
+			return []metrics.Query{{Metric: metrics.CertificateExpiration, Match: found.Source.Match,
+				By: slices.Concat(found.Source.By, []string{podLabel}), Now: true}}
+		})
+	if err != nil {
+		return []string{fmt.Sprintf("The ends of certificates are not shown: %v", err)}, nil
+	}
+	v.ends = map[string]time.Time{}
+	for _, sample := range found.Source.Attribute(answers.Samples[0][0]) {
+		if sample.Value > 0 && sample.Value < maxUnix {
+			v.ends[sample.Labels[podLabel]] = time.Unix(int64(sample.Value), 0).UTC()
+		}
+	}
+	return answers.Notes, nil
 }
 
 // podLabel names the pod of a series.

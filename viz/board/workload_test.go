@@ -263,6 +263,29 @@ func TestWorkloadShowsPodsWithTheEndsOfTheirCertificates(t *testing.T) {
 	}
 }
 
+// oldSource is a metrics-api of an older version.
+type oldSource struct{ metrics.Source }
+
+// Ask implements metrics.Source.
+func (o oldSource) Ask(ctx context.Context, window time.Duration, queries []metrics.Query) (metrics.Answer, error) {
+	for _, q := range queries {
+		if q.Metric == metrics.CertificateExpiration {
+			return metrics.Answer{}, errors.New("no such metric")
+		}
+	}
+	return o.Source.Ask(ctx, window, queries)
+}
+
+func TestWorkloadGoesOnWithoutTheEndsOfCertificates(t *testing.T) {
+	s := shopSources(t, graphShop())
+	s.Numbers = oldSource{s.Numbers}
+	page := workloadPageOf(t, s, "api")
+	want := []string{"The ends of certificates are not shown: no such metric"}
+	if diff := cmp.Diff(want, page.Notes); diff != "" || page.Success == nil || page.PodRows[0].CertificateEnd != nil {
+		t.Errorf("notes (-want +got):\n%s", diff)
+	}
+}
+
 func TestWorkloadWithoutConfigurationSaysWhatIsMissing(t *testing.T) {
 	s := shopSources(t, graphShop())
 	s.Configuration = func(context.Context) (Configuration, error) { return nil, errors.New("no right") }

@@ -121,7 +121,7 @@ function Inbound({ page }: { page: WorkloadPage }) {
     { key: 'server', title: 'Server', sort: (r) => r.server, cell: (r) => r.server === '[default]' ? <span class="soft">no Server</span>
       : <Name most={34}>{r.server}</Name> },
     { key: 'port', title: 'Port', numeric: true, sort: (r) => Number(r.port), cell: (r) => <span class="number">{r.port || none}</span> },
-    { key: 'route', title: 'Route', sort: (r) => r.route, cell: (r) => r.kind === '' ? <span class="soft">{r.route === '' ? 'matched no route' : 'no route'}</span>
+    { key: 'route', title: 'Route', sort: (r) => r.route, cell: (r) => r.kind === '' ? <span class="soft">{r.route === 'probe' ? 'the kubelet’s probes' : r.route === '' ? 'matched no route' : 'no route'}</span>
       : <><Name most={34}>{r.route}</Name> <Badge tone="neutral" icon={null}>{r.kind}</Badge></> },
     ...goldenColumns<InboundRow>((r) => r, () => page.commands.inbound),
   ];

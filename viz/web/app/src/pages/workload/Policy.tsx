@@ -39,10 +39,11 @@ export function Authorizations(props: { rows: AuthorizationRow[]; command: strin
   const columns: Column<AuthorizationRow>[] = [
     { key: 'authorization', title: 'Let in by', sort: (a) => a.authorization, cell: (a) => {
       const [kind = '', name = ''] = a.authorization.split('/', 2);
+      if (a.authorization === 'default/probe') return <span class="soft">the kubelet’s probes</span>;
       return kind === 'default' ? <span class="soft">default policy <Name most={34}>{name}</Name></span> : <Name most={40}>{a.authorization}</Name>;
     } },
     { key: 'server', title: 'Server', sort: (a) => a.server, cell: (a) => <Place server={a.server} /> },
-    { key: 'route', title: 'Route', sort: (a) => a.route, cell: (a) => a.route && a.route !== 'default' ? <Name most={30}>{a.route}</Name>
+    { key: 'route', title: 'Route', sort: (a) => a.route, cell: (a) => a.route && a.route !== 'default' && a.route !== 'probe' ? <Name most={30}>{a.route}</Name>
       : <span class="faint">{none}</span> },
     ...goldenColumns<AuthorizationRow>((a) => a, () => props.command),
   ];
