@@ -6,6 +6,7 @@
 //   numbers  how many rows of numbers with a command it shows at least
 //   change   what a user does to its state; the address has to hold all of it
 //   names    keys of its JSON, besides the usual ones, that have text from the cluster
+//   refuses  what a viewer without rights reads
 //   picture  the name of its screenshot, if it has one
 //   prepare  what is done before the screenshot
 
@@ -33,11 +34,28 @@ export function pages({ namespace, client, server }) {
       change: (page) => page.getByRole('searchbox').fill(server) },
     { name: 'topology of all namespaces', path: '/topology', title: 'Topology',
       change: (page) => choose(page, 'Workloads') },
+    { name: 'workload', path: `/workload/${namespace}/deployment/${server}`, title: server, numbers: 3, picture: 'workload',
+      change: (page) => choose(page, '5m') },
+    { name: 'service', path: `/service/${namespace}/${server}`, title: server, numbers: 2, picture: 'service',
+      change: (page) => choose(page, '5m') },
     { name: 'policies', path: '/policies', title: 'Routes and policies', numbers: 3, picture: 'policies',
       change: async (page) => {
         await page.getByRole('button', { name: /^Servers/ }).click();
         await page.locator('.disclosure').first().click();
       } },
+    { name: 'health', path: '/health', title: 'Health', picture: 'health', refuses: /The notes below say why/,
+      change: async (page) => {
+        await page.keyboard.press('/'); // opens the list of namespaces
+        await page.keyboard.type(namespace);
+        await page.getByRole('option', { name: namespace }).waitFor();
+        await page.keyboard.press('Enter');
+      } },
+    { name: 'tap', path: `/tap?namespace=${namespace}`, title: 'Tap',
+      change: (page) => page.getByRole('link', { name: server }).first().click() },
+    { name: 'tap of a workload', path: `/tap?namespace=${namespace}&resource=deploy/${client}&to=deploy/${server}`, title: 'Tap',
+      picture: 'tap',
+      change: (page) => page.getByRole('checkbox', { name: 'Failed only' }).check(),
+      prepare: (page) => page.waitForTimeout(4000) },
   ].filter((p) => p.name.includes(process.env.ONLY ?? ''));
 }
 

@@ -127,7 +127,7 @@ function Group({ group }: { group: CheckGroup }) {
             <Icon name={results[c.result].icon} />
             <div>
               <span class="unseen">{results[c.result].word}: </span>
-              {c.text}
+              <bdi>{c.text}</bdi>
               {c.message && <p class="why">{c.message}</p>}
               {c.hint && (
                 <p class="what">
