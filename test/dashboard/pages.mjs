@@ -43,7 +43,7 @@ export function pages({ namespace, client, server }) {
         await page.getByRole('button', { name: /^Servers/ }).click();
         await page.locator('.disclosure').first().click();
       } },
-    { name: 'health', path: '/health', title: 'Health', picture: 'health', refuses: /The notes below say why/,
+    { name: 'health', path: '/health', title: 'Health', picture: 'health', refuses: /The notes below say more/,
       change: async (page) => {
         await page.keyboard.press('/'); // opens the list of namespaces
         await page.keyboard.type(namespace);

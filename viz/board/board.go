@@ -27,7 +27,7 @@ type Sources struct {
 	// Configuration returns what the control plane tells proxies, for what exists without traffic; nil if that is not to
 	// be had.
 	Configuration func(context.Context) (Configuration, error)
-	// History returns what numbers were; nil if nothing knows the past.
+	// History returns what numbers were; nil if the dashboard does not ask for the past.
 	History func(context.Context, metrics.HistoryRequest) (metrics.History, error)
 	// Version is the program's.
 	Version string

@@ -65,6 +65,13 @@ func TestHistoryWithoutAPrometheusSaysWhatHelps(t *testing.T) {
 		t.Errorf("page %+v, %v", page, err)
 	}
 	s.History = func(context.Context, metrics.HistoryRequest) (metrics.History, error) {
+		return metrics.History{}, metrics.ErrNoHistory
+	}
+	page, err = History(t.Context(), s, historyQuery("deploy", "api", "1h"))
+	if err != nil || page.Missing != metrics.ErrNoHistory.Error() || page.Remedy == "" {
+		t.Errorf("page %+v, %v", page, err)
+	}
+	s.History = func(context.Context, metrics.HistoryRequest) (metrics.History, error) {
 		return metrics.History{}, errors.New("Prometheus is overloaded")
 	}
 	page, err = History(t.Context(), s, historyQuery("deploy", "api", "6h"))
