@@ -44,6 +44,7 @@ export function pages({ namespace, client, server }) {
         await page.locator('.disclosure').first().click();
       } },
     { name: 'health', path: '/health', title: 'Health', picture: 'health', refuses: /The notes below say more/,
+      prepare: (page) => page.waitForSelector('.check-group'),
       change: async (page) => {
         await page.keyboard.press('/'); // opens the list of namespaces
         await page.keyboard.type(namespace);
