@@ -22,7 +22,8 @@ func TestRightsAreTheDocumentedOnes(t *testing.T) {
 		t.Errorf("the manifests grant other rights than docs/rbac.md says (-documented +granted):\n%s", diff)
 	}
 	others := slices.Sorted(maps.Keys(documented))
-	viz := []string{"linkerd-linkerd-viz-tap-admin", "tulle-viz-metrics-api", "tulle-viz-prometheus", "tulle-viz-tap"}
+	viz := []string{"linkerd-linkerd-viz-tap-admin", "tulle-viz-metrics-api", "tulle-viz-prometheus", "tulle-viz-tap",
+		"tulle-viz-web"}
 	if diff := cmp.Diff(viz, others); diff != "" {
 		t.Errorf("docs/rbac.md has other sections (-want +got):\n%s", diff)
 	}

@@ -187,6 +187,7 @@ func TestNobodyAsksAnyMore(t *testing.T) {
 			t.Fatal(err)
 		}
 		time.Sleep(unasked + time.Second)
+		synctest.Wait()
 		if source.running > 0 || len(shared.questions) > 0 {
 			t.Errorf("%d readings run, %d questions are kept", source.running, len(shared.questions))
 		}
