@@ -7,5 +7,5 @@ export function Facts(props: { children: ComponentChildren }) {
 
 // Fact is one of them. title says where it comes from.
 export function Fact(props: { name: string; title?: string; below?: ComponentChildren; children: ComponentChildren }) {
-  return <div title={props.title}><dt>{props.name}</dt><dd>{props.children}</dd>{props.below}</div>;
+  return <div title={props.title}><dt>{props.name}</dt><dd>{props.children}</dd>{props.below && <dd>{props.below}</dd>}</div>;
 }

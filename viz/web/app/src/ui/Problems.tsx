@@ -4,6 +4,11 @@ import { linkTo, pathOf, usePageQuery } from '../link';
 import { Command } from './Command';
 import { Icon } from './Icon';
 
+// keyOf is the same while the numbers in a problem's text change, so that its link keeps the focus.
+function keyOf(p: Problem): string {
+  return [p.ref?.kind, p.ref?.namespace, p.ref?.name, p.text.replace(/[\d.,]+/g, '')].join('/');
+}
+
 // Problems is what is wrong now, worst first: the first ones, and the others on demand.
 export function Problems(props: { problems: Problem[]; most?: number }) {
   const [query] = usePageQuery();
@@ -16,7 +21,7 @@ export function Problems(props: { problems: Problem[]; most?: number }) {
         {shown.map((p) => {
           const path = p.ref && pathOf(p.ref);
           return (
-            <li key={p.text} class={p.severity}>
+            <li key={keyOf(p)} class={p.severity}>
               <Icon name={p.severity} />
               <div>
                 <span class="unseen">{p.severity}: </span>

@@ -28,7 +28,8 @@ export function List(props: { rows: Row[]; selected: string | null; onSelect: (k
   const [seen, setSeen] = useState({ top: 0, size: 800 });
 
   const look = () => {
-    const el = frame.current!;
+    const el = frame.current;
+    if (!el) return; // the list is gone
     const first = rows[Math.floor(el.scrollTop / height)];
     anchor.current = el.scrollTop > 0 && first ? { key: first.key, offset: el.scrollTop % height } : null;
     setSeen({ top: el.scrollTop, size: el.clientHeight });
