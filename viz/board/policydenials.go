@@ -195,9 +195,7 @@ func (e *denialExplainer) addOthers(d *PolicyDenial) {
 		if at == nil || e.object(at.ID) == nil {
 			continue
 		}
-		for _, l := range e.object(at.ID).linked(RoleBy, "AuthorizationPolicy") {
-			d.Others = append(d.Others, l)
-		}
+		d.Others = append(d.Others, e.object(at.ID).linked(RoleBy, "AuthorizationPolicy")...)
 		d.Others = append(d.Others, e.object(at.ID).linked(RoleBy, "ServerAuthorization")...)
 	}
 	for _, o := range e.objects {

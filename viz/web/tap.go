@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"k8s.io/apimachinery/pkg/api/validation/path"
+	"k8s.io/apimachinery/pkg/api/validate/content"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/tulle-mesh/tulle/mesh"
@@ -144,7 +144,7 @@ func tapKind(field string, ref board.Ref) (resource.Kind, error) {
 		return kind, fmt.Errorf("%s: %w", field, err)
 	}
 	for _, name := range []string{ref.Namespace, ref.Name} {
-		if faults := path.IsValidPathSegmentName(name); len(faults) > 0 && kind.InCluster() {
+		if faults := content.IsPathSegmentName(name); len(faults) > 0 && kind.InCluster() {
 			return kind, fmt.Errorf("%s %q: a name %s", field, name, faults[0])
 		}
 	}
