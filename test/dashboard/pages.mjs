@@ -35,9 +35,9 @@ export function pages({ namespace, client, server }) {
     { name: 'topology of all namespaces', path: '/topology', title: 'Topology',
       change: (page) => choose(page, 'Workloads') },
     { name: 'workload', path: `/workload/${namespace}/deployment/${server}`, title: server, numbers: 3, picture: 'workload',
-      change: (page) => choose(page, '5m') },
+      change: (page) => choose(page, '5m'), prepare: shortHistory },
     { name: 'service', path: `/service/${namespace}/${server}`, title: server, numbers: 2, picture: 'service',
-      change: (page) => choose(page, '5m') },
+      change: (page) => choose(page, '5m'), prepare: shortHistory },
     { name: 'policies', path: '/policies', title: 'Routes and policies', numbers: 3, picture: 'policies',
       change: async (page) => {
         await page.getByRole('button', { name: /^Servers/ }).click();
@@ -63,4 +63,9 @@ export function pages({ namespace, client, server }) {
 // choose presses one of a row of radio buttons.
 export function choose(page, option) {
   return page.locator('.choice label', { hasText: new RegExp(`^${option}$`) }).click();
+}
+
+// shortHistory shows the last ten minutes only: clusters of the demo are young.
+async function shortHistory(page) {
+  await page.locator('.section .choice label', { hasText: '10m' }).click();
 }
