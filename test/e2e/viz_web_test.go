@@ -129,4 +129,22 @@ func testWeb(t *testing.T) {
 			t.Errorf("a client without a proxy: status %d, want 403: %s", got.Status, got.Body)
 		}
 	})
+	t.Run("a port-forward names nobody", func(t *testing.T) {
+		url := forward(t, "deploy/web", 8084)
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url+"/api/page?page=overview", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		request.Host = "web." + vizNS + ":8084"
+		request.Header.Set("L5d-Client-Id", "spiffe://cluster.local/ns/"+appNS+"/sa/client")
+		request.Header.Set("X-Forwarded-User", "e2e-user")
+		resp, err := http.DefaultClient.Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close() // nothing is read
+		if resp.StatusCode != http.StatusUnauthorized {
+			t.Errorf("status %d, want 401", resp.StatusCode)
+		}
+	})
 }

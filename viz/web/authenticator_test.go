@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"slices"
 	"strings"
@@ -140,8 +141,21 @@ func inClusterWith(t *testing.T, source metrics.Source, change ...func(*Config))
 		c.Authenticate, c.Viewer, c.Origin = auth.Viewer, Viewer{}, "https://dashboard.test"
 		c.Hosts = append(c.Hosts, "dashboard.test")
 	})
-	return start(t, change...), a
+	return startWith(t, func(l net.Listener) net.Listener { return ownProxy{l} }, change...), a
 }
+
+// ownProxy is the listener of a pod whose own proxy connects.
+type ownProxy struct{ net.Listener }
+
+func (l ownProxy) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	return podConn{conn}, err
+}
+
+type podConn struct{ net.Conn }
+
+func (podConn) LocalAddr() net.Addr  { return addr("10.1.2.3:8084") }
+func (podConn) RemoteAddr() net.Addr { return addr("10.1.2.3:40000") }
 
 func token(value string) func(*http.Request) { return header("Authorization", "Bearer "+value) }
 
@@ -280,12 +294,23 @@ func TestHeadersThatNameNobody(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.Header.Set(clientIDHeader, authProxy)
-	for from, want := range map[string]bool{"127.0.0.1:5": true, "10.1.2.3:5": true, "[::ffff:10.1.2.3]:5": true,
-		"10.1.2.4:5": false, "": false} {
-		r.RemoteAddr = from
-		own := r.WithContext(context.WithValue(t.Context(), http.LocalAddrContextKey, addr("10.1.2.3:8084")))
-		if got := (&Impersonation{Client: authProxy}).vouches(own); got != want {
-			t.Errorf("from %s: vouches %v, want %v", from, got, want)
+	for _, c := range []struct {
+		name, from, to string
+		want           bool
+	}{
+		{"the pod's proxy", "10.1.2.3:5", "10.1.2.3:8084", true},
+		{"the same over a socket for both families", "[::ffff:10.1.2.3]:5", "10.1.2.3:8084", true},
+		{"another pod", "10.1.2.4:5", "10.1.2.3:8084", false},
+		{"a port-forward", "127.0.0.1:5", "127.0.0.1:8084", false},
+		{"a port-forward over IPv6", "[::1]:5", "[::1]:8084", false},
+		{"a port-forward over a socket for both families", "[::ffff:127.0.0.1]:5", "[::ffff:127.0.0.1]:8084", false},
+		{"another process of the pod", "127.0.0.1:5", "10.1.2.3:8084", false},
+		{"nobody knows", "", "10.1.2.3:8084", false},
+	} {
+		r.RemoteAddr = c.from
+		own := r.WithContext(context.WithValue(t.Context(), http.LocalAddrContextKey, addr(c.to)))
+		if got := (&Impersonation{Client: authProxy}).vouches(own); got != c.want {
+			t.Errorf("%s: vouches %v, want %v", c.name, got, c.want)
 		}
 	}
 }
@@ -302,7 +327,8 @@ func TestKubernetesNamesAreNobodys(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.RemoteAddr = "127.0.0.1:1"
+	r.RemoteAddr = "10.1.2.3:1"
+	r = r.WithContext(context.WithValue(t.Context(), http.LocalAddrContextKey, addr("10.1.2.3:8084")))
 	r.Header.Set(clientIDHeader, authProxy)
 	r.Header.Set("X-User", "carol")
 	r.Header["X-Groups"] = []string{"system:masters,dev", "ops"}

@@ -77,20 +77,18 @@ func (i *Impersonation) read(r *http.Request) (Credentials, bool) {
 }
 
 // vouches reports whether the authenticating proxy sent a request. The header that says so is only true if the request
-// came through this pod's own proxy, which connects from this pod.
+// came through this pod's own proxy, which connects from the pod's address to the same address.
 func (i *Impersonation) vouches(r *http.Request) bool {
 	ids := r.Header.Values(clientIDHeader)
-	return len(ids) == 1 && ids[0] == i.Client && fromThisPod(r)
+	return len(ids) == 1 && ids[0] == i.Client && fromOwnProxy(r)
 }
 
-// fromThisPod reports whether a request came from an address of this pod.
-func fromThisPod(r *http.Request) bool {
+// fromOwnProxy reports whether a request came from the pod's own address. The loopback address does not count: a
+// port-forward connects from there, past the proxy, and its user may write any header.
+func fromOwnProxy(r *http.Request) bool {
 	from, err := netip.ParseAddrPort(r.RemoteAddr)
-	if err != nil {
+	if err != nil || from.Addr().Unmap().IsLoopback() {
 		return false
-	}
-	if from.Addr().Unmap().IsLoopback() {
-		return true
 	}
 	local, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
 	if !ok {

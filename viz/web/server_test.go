@@ -49,6 +49,12 @@ type bed struct {
 // start runs a server until the test ends. change changes its configuration.
 func start(t *testing.T, change ...func(*Config)) *bed {
 	t.Helper()
+	return startWith(t, func(l net.Listener) net.Listener { return l }, change...)
+}
+
+// startWith is start with a change of the listener.
+func startWith(t *testing.T, wrap func(net.Listener) net.Listener, change ...func(*Config)) *bed {
+	t.Helper()
 	source, err := metricstest.New(series)
 	if err != nil {
 		t.Fatal(err)
@@ -75,7 +81,7 @@ func start(t *testing.T, change ...func(*Config)) *bed {
 	b := &bed{Server: New(cfg), t: t, host: l.Addr().String(), browser: &http.Client{Jar: jar, Transport: transport}}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
-	go func() { done <- b.Run(ctx, l) }()
+	go func() { done <- b.Run(ctx, wrap(l)) }()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-done; err != nil {
