@@ -100,9 +100,15 @@ func (a *api) connect(c Credentials) (*cluster.Client, error) {
 		return true, out, err
 	})
 	return &cluster.Client{Interface: kube, Metadata: meta,
-		Post: func(context.Context, string, []byte) (io.ReadCloser, error) {
+		Post: func(ctx context.Context, _ string, _ []byte) (io.ReadCloser, error) {
 			a.posted <- user
-			return io.NopCloser(strings.NewReader(`{"watching":1}` + "\n")), nil
+			r, w := io.Pipe()
+			go func() {
+				_, _ = io.WriteString(w, `{"watching":1}`+"\n") // the reader may be gone
+				<-ctx.Done()
+				_ = w.CloseWithError(ctx.Err()) // it always returns nil
+			}()
+			return r, nil
 		}}, nil
 }
 
@@ -360,9 +366,32 @@ func TestOriginBehindAnIngress(t *testing.T) {
 	}
 }
 
+// TestStreamsAskForCredentialsAgain: a group that the proxy names no more does not count for as long as a browser keeps
+// a stream open.
+func TestStreamsAskForCredentialsAgain(t *testing.T) {
+	b, a := inCluster(t)
+	b.credentialsFor = 50 * time.Millisecond
+	asDave := func(r *http.Request) {
+		r.Header.Set(clientIDHeader, authProxy)
+		r.Header.Set("X-User", "dave")
+		r.Header.Set("X-Groups", "dev")
+	}
+	stream := b.send(http.MethodGet, "/api/stream?page=overview", "", asDave) // returns when the stream has ended
+	if body, err := io.ReadAll(stream.Body); err != nil || !strings.Contains(string(body), "event: page") {
+		t.Errorf("error %v, stream %s", err, body)
+	}
+	watch := b.send(http.MethodPost, "/api/tap", `{"target":{"kind":"deploy","namespace":"shop","name":"web"}}`, asJSON,
+		asDave)
+	<-a.posted
+	if body, err := io.ReadAll(watch.Body); err != nil || !strings.Contains(string(body), `{"problem":{"code":"unavail`) {
+		t.Errorf("error %v, watch %s", err, body)
+	}
+}
+
 // TestTapAsksWithTheViewersRights: the watch goes to the API server with the viewer's own credentials.
 func TestTapAsksWithTheViewersRights(t *testing.T) {
 	b, a := inCluster(t)
+	b.credentialsFor = 50 * time.Millisecond
 	b.send(http.MethodPost, "/api/tap", `{"target":{"kind":"deploy","namespace":"shop","name":"web"}}`, asJSON,
 		token("token-of-alice"))
 	if user := <-a.posted; user != "alice" {

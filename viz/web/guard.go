@@ -2,6 +2,7 @@ package web
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"mime"
@@ -57,8 +58,20 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case s.cfg.Authenticate != nil:
 		s.serveViewer(w, r, api)
 	case !api && s.session.begin(w, r):
-	case s.session.holds(r):
-		s.mux.ServeHTTP(w, withViewer(r, s.cfg.Viewer))
+	default:
+		s.serveSession(w, r, api)
+	}
+}
+
+// serveSession serves a request of the session until the session ends.
+func (s *Server) serveSession(w http.ResponseWriter, r *http.Request, api bool) {
+	ended, ok := s.session.holds(r)
+	switch {
+	case ok:
+		ctx, cancel := context.WithCancel(r.Context())
+		defer cancel()
+		defer context.AfterFunc(ended, cancel)()
+		s.mux.ServeHTTP(w, withViewer(r.WithContext(ctx), s.cfg.Viewer))
 	case api:
 		refuse(w, http.StatusUnauthorized, &board.Refusal{Code: board.Forbidden, Message: "this browser has no session",
 			Remedy: openAgain})
@@ -67,11 +80,13 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// serveViewer serves a request with credentials of its own.
+// serveViewer serves a request with credentials of its own, for as long as these count.
 func (s *Server) serveViewer(w http.ResponseWriter, r *http.Request, api bool) {
 	viewer, err := s.cfg.Authenticate(r)
 	if err == nil {
-		s.mux.ServeHTTP(w, withViewer(r, viewer))
+		ctx, cancel := context.WithTimeoutCause(r.Context(), s.credentialsFor, errCredentialsOld)
+		defer cancel()
+		s.mux.ServeHTTP(w, withViewer(r.WithContext(ctx), viewer))
 		return
 	}
 	connlimit.LeaveBody(w, r)

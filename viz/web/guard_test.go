@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
@@ -235,17 +236,71 @@ func TestFirstAddressLeadsNowhereElse(t *testing.T) {
 	}
 }
 
-// TestOneTimeToken: the token of the address in a browser's arguments is of no use to those who read it later.
+// TestOneTimeToken: the token of the address in a browser's arguments is of no use to those who read it later, and
+// somebody who was faster than the browser loses the session when the browser comes.
 func TestOneTimeToken(t *testing.T) {
-	b := start(t)
+	core, lines := observer.New(zap.WarnLevel)
+	b := start(t, func(c *Config) { c.Log = zap.New(core) })
 	once := b.OneTimeToken()
-	for i, want := range []int{http.StatusSeeOther, http.StatusUnauthorized} {
-		if got := b.send(http.MethodGet, "/?token="+once, ""); got.StatusCode != want {
-			t.Errorf("use %d: status %d, want %d", i+1, got.StatusCode, want)
-		}
+	if got := b.send(http.MethodGet, "/?token="+once, ""); got.StatusCode != http.StatusSeeOther {
+		t.Fatalf("first use: status %d", got.StatusCode)
+	}
+	if got := b.send(http.MethodGet, "/api/config", ""); got.StatusCode != http.StatusOK {
+		t.Errorf("the session: status %d", got.StatusCode)
+	}
+	stream, status, _ := b.stream("page=overview")
+	if status != http.StatusOK || !stream.Scan() {
+		t.Fatalf("a stream of the session: status %d", status)
+	}
+	if got := b.send(http.MethodGet, "/?token="+once, ""); got.StatusCode != http.StatusUnauthorized {
+		t.Errorf("second use: status %d", got.StatusCode)
+	}
+	for stream.Scan() { // it ends
+	}
+	if got := b.send(http.MethodGet, "/api/config", ""); got.StatusCode != http.StatusUnauthorized {
+		t.Errorf("the session after the second use: status %d", got.StatusCode)
+	}
+	if found := lines.FilterMessageSnippet("opened twice").Len(); found != 1 {
+		t.Errorf("%d lines say so", found)
 	}
 	if got := b.send(http.MethodGet, "/?token="+b.Token(), ""); got.StatusCode != http.StatusSeeOther {
 		t.Errorf("the printed token: status %d", got.StatusCode)
+	}
+	if got := b.send(http.MethodGet, "/?token="+once, ""); got.StatusCode != http.StatusUnauthorized {
+		t.Errorf("third use: status %d", got.StatusCode)
+	}
+	if got := b.send(http.MethodGet, "/api/config", ""); got.StatusCode != http.StatusOK {
+		t.Errorf("the session of the printed token after a third use: status %d", got.StatusCode)
+	}
+}
+
+// TestOneTimeTokenEnds: an address that no browser opened does not wait for somebody else.
+func TestOneTimeTokenEnds(t *testing.T) {
+	b := start(t)
+	once := b.OneTimeToken()
+	b.session.lent[0].until = time.Now().Add(-time.Second)
+	if got := b.send(http.MethodGet, "/?token="+once, ""); got.StatusCode != http.StatusUnauthorized ||
+		len(got.Cookies()) > 0 {
+		t.Errorf("status %d, cookies %v", got.StatusCode, got.Cookies())
+	}
+}
+
+// TestOneTimeTokenWorksForOne: of many browsers that come at once with the same token, one at most has a session then.
+func TestOneTimeTokenWorksForOne(t *testing.T) {
+	b := start(t)
+	once := b.OneTimeToken()
+	opened := make(chan *http.Response, 20)
+	for range cap(opened) {
+		go func() { opened <- b.send(http.MethodGet, "/?token="+once, "") }()
+	}
+	began := 0
+	for range cap(opened) {
+		if got := <-opened; got.StatusCode == http.StatusSeeOther {
+			began++
+		}
+	}
+	if got := b.send(http.MethodGet, "/api/config", ""); began != 1 || got.StatusCode != http.StatusUnauthorized {
+		t.Errorf("%d sessions began; afterwards status %d", began, got.StatusCode)
 	}
 }
 

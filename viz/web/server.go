@@ -27,6 +27,9 @@ const (
 	// headerTimeout bounds the wait for it, and idleTimeout that between two requests of a connection.
 	headerTimeout = 5 * time.Second
 	idleTimeout   = time.Minute
+	// credentialsFor is how long a stream goes on with the credentials that it began with. A new one has those of then:
+	// the API server knows what a user may do, but not that a proxy would name the user or the groups no more.
+	credentialsFor = 15 * time.Minute
 	// drainTimeout bounds the wait for running requests when the server ends.
 	drainTimeout = 2 * time.Second
 )
@@ -82,11 +85,14 @@ type Server struct {
 	taps      places
 	// writeTimeout bounds how long a browser may take to read one event of a stream.
 	writeTimeout time.Duration
+	// credentialsFor bounds how long one request counts on the credentials that it came with.
+	credentialsFor time.Duration
 }
 
 // New returns a server.
 func New(cfg Config) *Server {
-	s := &Server{cfg: cfg, mux: http.NewServeMux(), session: newSession(), writeTimeout: writeTimeout,
+	s := &Server{cfg: cfg, mux: http.NewServeMux(), session: newSession(cfg.Log), writeTimeout: writeTimeout,
+		credentialsFor: credentialsFor,
 		streams: places{all: cmp.Or(cfg.MaxStreams, defaultStreams),
 			each: cmp.Or(cfg.MaxViewerStreams, defaultViewerStreams)},
 		taps: places{all: maxTaps, each: maxViewerTaps}}

@@ -47,6 +47,14 @@ type tapProblem struct {
 	Problem *board.Refusal `json:"problem"`
 }
 
+// errCredentialsOld ends a request that has lasted as long as its credentials count, and watchOld is what a tap says.
+var (
+	errCredentialsOld = errors.New("the credentials of the request are old")
+	watchOld          = &board.Refusal{Code: board.Unavailable,
+		Message: fmt.Sprintf("A watch ends after %v, because your rights may have changed.", credentialsFor),
+		Remedy:  "The page starts it again by itself."}
+)
+
 // serveTap watches requests with the viewer's rights, and sends each message of the watch as a line of JSON, until the
 // viewer leaves. What is refused before the first message is an answer of its own.
 func (s *Server) serveTap(w http.ResponseWriter, r *http.Request) {
@@ -82,6 +90,8 @@ func (s *Server) serveTap(w http.ResponseWriter, r *http.Request) {
 	defer cancel() // ends the watch if the viewer does not read
 	err = tapclient.Watch(ctx, viewerOf(r).Post, target, query, func(m tap.Message) error { return send(m) })
 	switch {
+	case began && context.Cause(r.Context()) == errCredentialsOld:
+		_ = send(tapProblem{watchOld}) // the viewer left
 	case err == nil || r.Context().Err() != nil: // the viewer left
 	case began:
 		_ = send(tapProblem{board.Refuse(err)}) // the viewer left
