@@ -53,10 +53,8 @@ func elsewhere(root *cobra.Command, args []string) string {
 	case "upgrade":
 		return "there is no upgrade: apply the newer version over the old, with its values, with `tulle install " +
 			"--reuse-values | kubectl apply -f -`"
-	case "stat", "stat-inbound", "stat-outbound", "routes", "edges", "list", "tap", "top":
+	case "stat", "stat-inbound", "stat-outbound", "routes", "edges", "list", "tap", "top", "dashboard":
 		return "it is now `tulle viz " + name + "`"
-	case "dashboard":
-		return "this version has no " + name + "; the figures of a workload: `tulle viz stat -n NAMESPACE deploy/NAME`"
 	case "jaeger":
 		return "proxies send spans to a collector of yours; see docs/tracing.md"
 	case "multicluster":

@@ -114,6 +114,7 @@ func TestWrongArgumentsSayWhatIsWanted(t *testing.T) {
 		{[]string{"diagnostics", "nothing-of-that-name"}, `unknown command "nothing-of-that-name"`},
 		{[]string{"completion", "nothing-of-that-name"}, `unknown command "nothing-of-that-name"`},
 		{[]string{"stat", "deploy"}, "tulle viz stat"},
+		{[]string{"dashboard"}, "tulle viz dashboard"},
 		{[]string{"edges"}, "tulle viz edges"},
 		{[]string{"tap", "deploy/web"}, "tulle viz tap"},
 		{[]string{"top"}, "tulle viz top"},

@@ -62,7 +62,7 @@ func readDashboard(ctx context.Context, printed io.Reader) (string, error) {
 		return "", err
 	}
 	names, err := parseOverview(text)
-	return fmt.Sprintf("at http://%s, it shows %s", address.Host, strings.Join(names, ", ")), err
+	return "it shows " + strings.Join(names, ", "), err // without its address, where it has ended
 }
 
 // parseAddress returns the first address in what the dashboard prints.

@@ -60,7 +60,7 @@ func (c *commands) dashboardCommand() *cobra.Command {
 		Use:   "dashboard",
 		Short: "Open the dashboard in a browser",
 		Long: `dashboard serves the dashboard on this machine and opens it in the default browser, until Ctrl-C. Everything that it shows is read
-with your own rights, as by the other commands.
+with your own rights, as by the other commands. It begins with every namespace, or with the one of -n.
 
 The address that it prints has a token. A browser sees the dashboard once it has opened that address.`,
 		Example: `  tulle viz dashboard
@@ -186,8 +186,11 @@ func (c *commands) announce(f dashboardFlags, port string, server *web.Server) {
 		host = localhost
 	}
 	address := func(token string) string {
-		u := url.URL{Scheme: "http", Host: net.JoinHostPort(host, port), Path: "/",
-			RawQuery: url.Values{"token": {token}}.Encode()}
+		query := url.Values{"token": {token}}
+		if c.Namespace() != "" {
+			query.Set("namespace", c.Namespace())
+		}
+		u := url.URL{Scheme: "http", Host: net.JoinHostPort(host, port), Path: "/", RawQuery: query.Encode()}
 		return u.String()
 	}
 	if !isLoopback(f.address) {

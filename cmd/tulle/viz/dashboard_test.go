@@ -77,7 +77,7 @@ func TestDashboard(t *testing.T) {
 		t.Errorf("line %q", got)
 	}
 	address := o.line(t)
-	if !strings.HasPrefix(address, "http://localhost:") || !strings.Contains(address, "/?token=") {
+	if !strings.HasPrefix(address, "http://localhost:") || !strings.Contains(address, "/?namespace=shop&token=") {
 		t.Errorf("address %q", address)
 	}
 	for _, want := range []string{"Grafana dashboard available at:", "https://grafana.example.com/g",
@@ -87,7 +87,7 @@ func TestDashboard(t *testing.T) {
 		}
 	}
 	base, _, _ := strings.Cut(address, "?")
-	if target := <-o.opens; target == address || !strings.HasPrefix(target, base+"?token=") {
+	if target := <-o.opens; target == address || !strings.HasPrefix(target, base+"?namespace=shop&token=") {
 		t.Errorf("the browser got %q, which others can read, and the printed address is %q", target, address)
 	}
 	jar, err := cookiejar.New(nil)
