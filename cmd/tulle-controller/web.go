@@ -22,6 +22,7 @@ import (
 	"github.com/tulle-mesh/tulle/mesh"
 	"github.com/tulle-mesh/tulle/viz/metrics"
 	"github.com/tulle-mesh/tulle/viz/metricsclient"
+	"github.com/tulle-mesh/tulle/viz/rights"
 	"github.com/tulle-mesh/tulle/viz/web"
 )
 
@@ -81,10 +82,11 @@ func (f *webFlags) run(ctx context.Context, env *daemon.Env) error {
 	if err != nil {
 		return err
 	}
-	shared := web.NewShared(metricsclient.New(metricsclient.Config{URL: cmp.Or(f.metricsAPIURL,
-		fmt.Sprintf("http://%s.%s.svc.%s:%d", mesh.MetricsAPIName, f.vizNamespace, f.clusterDomain, mesh.MetricsAPIPort))}))
+	metricsAPI := metricsclient.New(metricsclient.Config{URL: cmp.Or(f.metricsAPIURL,
+		fmt.Sprintf("http://%s.%s.svc.%s:%d", mesh.MetricsAPIName, f.vizNamespace, f.clusterDomain, mesh.MetricsAPIPort))})
+	shared := web.NewShared(metricsAPI)
 	defer shared.Close()
-	authenticator, err := f.authenticator(config, shared)
+	authenticator, err := f.authenticator(config, shared, web.KeepHistory(metricsAPI.AskHistory))
 	if err != nil {
 		return err
 	}
@@ -124,13 +126,14 @@ func (f *webFlags) config(log *zap.Logger) (web.Config, error) {
 
 // authenticator returns what finds the viewers of requests. A viewer's client has the viewer's token and no right of
 // this process, or this process' own token and the name that it impersonates.
-func (f *webFlags) authenticator(config *rest.Config, numbers metrics.Source) (*web.Authenticator, error) {
+func (f *webFlags) authenticator(config *rest.Config, numbers metrics.Source, history rights.AskHistory) (
+	*web.Authenticator, error) {
 	meta, err := metadata.NewForConfig(config)
 	if err != nil {
 		return nil, fmt.Errorf("make metadata client: %w", err)
 	}
-	cfg := web.ClusterConfig{Numbers: numbers, Namespaces: (&namespaceList{client: meta}).read,
-		ControlNamespace: f.namespace, Version: version,
+	cfg := web.ClusterConfig{Numbers: numbers, History: history,
+		Namespaces: (&namespaceList{client: meta}).read, ControlNamespace: f.namespace, Version: version,
 		Connect: func(c web.Credentials) (*cluster.Client, error) { return connectAs(config, c) }}
 	if f.impersonate != "" {
 		namespace, name, ok := strings.Cut(f.impersonate, "/")

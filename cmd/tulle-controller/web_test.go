@@ -94,7 +94,7 @@ func TestWebServesItsOwnHosts(t *testing.T) {
 
 func TestImpersonationNeedsAServiceAccount(t *testing.T) {
 	f := webFlags{impersonate: "oauth2-proxy"}
-	if _, err := f.authenticator(&rest.Config{Host: "http://127.0.0.1"}, nil); err == nil ||
+	if _, err := f.authenticator(&rest.Config{Host: "http://127.0.0.1"}, nil, nil); err == nil ||
 		!strings.Contains(err.Error(), "namespace/name") {
 		t.Errorf("error %v", err)
 	}

@@ -94,20 +94,14 @@ func History(ctx context.Context, s Sources, q Query) (HistoryPage, error) {
 
 func (s Sources) history(ctx context.Context, r metrics.HistoryRequest) (metrics.History, error) {
 	if s.History == nil {
-		return metrics.History{}, errNoHistoryHere
+		return metrics.History{}, metrics.ErrNoHistory
 	}
 	return s.History(ctx, r)
 }
 
-// errNoHistoryHere is the error of a dashboard that does not ask for the past.
-var errNoHistoryHere = errors.New("the dashboard in the cluster does not read the past")
-
 // historyRemedy returns what helps against an error; "" if the error says it.
 func historyRemedy(err error) string {
-	switch {
-	case errors.Is(err, errNoHistoryHere):
-		return "`tulle viz dashboard` shows it, with the rights of your kubeconfig."
-	case errors.Is(err, metrics.ErrNoHistory):
+	if errors.Is(err, metrics.ErrNoHistory) {
 		return "`tulle viz install | kubectl apply -f -` installs a Prometheus, and `--prometheusURL` names another one."
 	}
 	return ""

@@ -6,13 +6,14 @@ import (
 	"slices"
 	"time"
 
+	"github.com/tulle-mesh/tulle/viz/golden"
 	"github.com/tulle-mesh/tulle/viz/metrics"
 )
 
 // namespaceLabel is the label of every series with the namespace of the proxy that counted.
 const namespaceLabel = "namespace"
 
-// hiddenNotes takes the place of notes, which may name pods of any namespace.
+// hiddenNotes takes the place of notes for a viewer who may not see every namespace.
 const hiddenNotes = "Some numbers may be missing or old. Viewers who may list the pods of every namespace see why."
 
 // numbers is a source without the numbers that the viewer may not see. It asks the same questions for every viewer, so
@@ -31,38 +32,64 @@ func (n numbers) Ask(ctx context.Context, window time.Duration, queries []metric
 	if err != nil {
 		return metrics.Answer{}, err
 	}
-	answer, err := n.source.Ask(ctx, window, queries)
-	if err != nil || all {
-		return answer, err
-	}
-	visible, err := n.visible(ctx, queries, answer)
+	answer, err := n.source.Ask(ctx, window, byNamespace(queries))
 	if err != nil {
 		return metrics.Answer{}, err
 	}
-	limited := metrics.Answer{Window: answer.Window, Samples: make([][]metrics.Sample, len(answer.Samples))}
-	for i, samples := range answer.Samples {
-		limited.Samples[i] = limit(queries[i], samples, visible)
+	l := limits{queries: queries, all: all}
+	if err := l.find(ctx, n.rights, answer.Samples); err != nil {
+		return metrics.Answer{}, err
 	}
-	if len(answer.Notes) > 0 {
-		limited.Notes = []string{hiddenNotes}
-	}
-	return limited, nil
+	answer.Samples, answer.Notes = l.apply(answer.Samples), l.notes(answer.Notes)
+	return answer, nil
 }
 
-// visible returns those namespaces of the answer that the viewer may see.
-func (n numbers) visible(ctx context.Context, queries []metrics.Query, answer metrics.Answer) ([]string, error) {
-	found := map[string]bool{}
-	for i, q := range queries {
-		if namespace, ok := only(q); ok {
-			found[namespace] = true
-			continue
+// AskHistory is a function that answers for the past.
+type AskHistory func(context.Context, metrics.HistoryRequest) (metrics.History, error)
+
+// History returns the function without what proxies in other namespaces counted than those that the viewer may see.
+func (r *Rights) History(ask AskHistory) AskHistory {
+	return func(ctx context.Context, request metrics.HistoryRequest) (metrics.History, error) {
+		all, err := r.May(ctx, "")
+		if err != nil {
+			return metrics.History{}, err
 		}
-		for _, s := range answer.Samples[i] {
-			found[s.Labels[namespaceLabel]] = true
+		l := limits{queries: request.Queries, all: all}
+		request.Queries = byNamespace(request.Queries)
+		history, err := ask(ctx, request)
+		if err != nil {
+			return metrics.History{}, err
+		}
+		answers := make([][][]metrics.Sample, len(history.Moments))
+		for i, m := range history.Moments {
+			answers[i] = m.Samples
+		}
+		if err := l.find(ctx, r, answers...); err != nil {
+			return metrics.History{}, err
+		}
+		limited := metrics.History{Notes: l.notes(history.Notes)}
+		for _, m := range history.Moments {
+			limited.Moments = append(limited.Moments, metrics.Moment{At: m.At, Samples: l.apply(m.Samples)})
+		}
+		return limited, nil
+	}
+}
+
+// byNamespace returns the queries with their sums by namespace, so that a part of a sum can be left out.
+func byNamespace(queries []metrics.Query) []metrics.Query {
+	out := slices.Clone(queries)
+	for i, q := range out {
+		if sumsNamespaces(q) {
+			out[i].By = append(slices.Clone(q.By), namespaceLabel)
 		}
 	}
-	delete(found, "") // series of no namespace are nobody's
-	return n.rights.Among(ctx, slices.Collect(maps.Keys(found)))
+	return out
+}
+
+// sumsNamespaces reports whether a sample of the query may be of several namespaces.
+func sumsNamespaces(q metrics.Query) bool {
+	_, one := only(q)
+	return !one && !slices.Contains(q.By, namespaceLabel)
 }
 
 // only returns the one namespace whose series a query selects.
@@ -75,18 +102,88 @@ func only(q metrics.Query) (namespace string, ok bool) {
 	return "", false
 }
 
-// limit returns the samples that are of visible namespaces. A sum over all namespaces is of none.
-func limit(q metrics.Query, samples []metrics.Sample, visible []string) (out []metrics.Sample) {
-	if namespace, ok := only(q); ok {
-		if slices.Contains(visible, namespace) {
-			return samples
+// limits are what a viewer may see of the answers to byNamespace of queries.
+type limits struct {
+	queries []metrics.Query
+	// all says that the viewer may see every namespace; otherwise those in visible.
+	all     bool
+	visible []string
+}
+
+// find finds which namespaces of the answers the viewer may see.
+func (l *limits) find(ctx context.Context, r *Rights, answers ...[][]metrics.Sample) (err error) {
+	if l.all {
+		return nil
+	}
+	found := map[string]bool{}
+	for i, q := range l.queries {
+		if namespace, ok := only(q); ok {
+			found[namespace] = true
+			continue
 		}
+		for _, answer := range answers {
+			for _, s := range answer[i] {
+				found[s.Labels[namespaceLabel]] = true
+			}
+		}
+	}
+	delete(found, "") // series of no namespace are nobody's
+	l.visible, err = r.Among(ctx, slices.Collect(maps.Keys(found)))
+	return err
+}
+
+// notes returns the notes of an answer. They may name pods of any namespace.
+func (l *limits) notes(notes []string) []string {
+	if l.all || len(notes) == 0 {
+		return notes
+	}
+	return []string{hiddenNotes}
+}
+
+// apply returns what the viewer may see of one answer. It does not change the answer.
+func (l *limits) apply(answer [][]metrics.Sample) [][]metrics.Sample {
+	out := make([][]metrics.Sample, len(answer))
+	for i, q := range l.queries {
+		out[i] = l.limit(q, answer[i])
+		if sumsNamespaces(q) {
+			out[i] = sum(out[i], q.By)
+		}
+	}
+	return out
+}
+
+func (l *limits) limit(q metrics.Query, samples []metrics.Sample) (out []metrics.Sample) {
+	if namespace, ok := only(q); l.all || ok && slices.Contains(l.visible, namespace) {
+		return samples
+	} else if ok {
 		return nil
 	}
 	for _, s := range samples {
-		if slices.Contains(visible, s.Labels[namespaceLabel]) {
+		if slices.Contains(l.visible, s.Labels[namespaceLabel]) {
 			out = append(out, s)
 		}
+	}
+	return out
+}
+
+// sum adds samples up that have the same values of the labels in by.
+func sum(samples []metrics.Sample, by []string) (out []metrics.Sample) {
+	at := map[string]int{}
+	for _, s := range samples {
+		key := golden.Key(s.Labels, by)
+		i, ok := at[key]
+		if !ok {
+			i = len(out)
+			at[key] = i
+			labels := map[string]string{}
+			for _, l := range by {
+				if value := s.Labels[l]; value != "" {
+					labels[l] = value
+				}
+			}
+			out = append(out, metrics.Sample{Labels: labels})
+		}
+		out[i].Value += s.Value
 	}
 	return out
 }

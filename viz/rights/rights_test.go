@@ -109,9 +109,13 @@ func TestErrorsOfReviewsAreNotKept(t *testing.T) {
 }
 
 // source has the same answer for everybody.
-type source struct{ answer metrics.Answer }
+type source struct {
+	answer metrics.Answer
+	asked  []metrics.Query
+}
 
-func (s source) Ask(context.Context, time.Duration, []metrics.Query) (metrics.Answer, error) {
+func (s *source) Ask(_ context.Context, _ time.Duration, queries []metrics.Query) (metrics.Answer, error) {
+	s.asked = queries
 	return s.answer, nil
 }
 
@@ -123,37 +127,68 @@ func sample(value float64, labels ...string) metrics.Sample {
 	return s
 }
 
-// TestNumbersOfOthersAreLeftOut: of a sum by namespace the viewer sees some, and of a sum over all none.
+// TestNumbersOfOthersAreLeftOut: a viewer sees the part of a sum that proxies in visible namespaces counted.
 func TestNumbersOfOthersAreLeftOut(t *testing.T) {
 	queries := []metrics.Query{
 		{Metric: "a", By: []string{"namespace"}},
 		{Metric: "b", Match: []metrics.Match{metrics.Is("namespace", "shop")}},
 		{Metric: "c", Match: []metrics.Match{metrics.Is("namespace", "pay")}},
 		{Metric: "d"},
-		{Metric: "e", Match: []metrics.Match{metrics.Not("namespace", "pay")}},
-		{Metric: "f", By: []string{"dst_namespace"}, Match: []metrics.Match{metrics.Is("dst_namespace", "shop")}},
+		{Metric: "e", Match: []metrics.Match{metrics.Not("namespace", "web")}},
+		{Metric: "f", By: []string{"dst"}, Match: []metrics.Match{metrics.Is("dst_namespace", "shop")}},
 		{Metric: "g", By: []string{"namespace"}},
 	}
 	shop, pay := sample(1, "namespace", "shop"), sample(2, "namespace", "pay")
 	all := metrics.Answer{Window: time.Minute, Notes: []string{"pay/api-1 has no metrics"}, Samples: [][]metrics.Sample{
-		{shop, pay}, {sample(3)}, {sample(4)}, {sample(5)}, {sample(6)}, {sample(7, "dst_namespace", "shop")},
-		{sample(8), sample(9, "namespace", "")},
+		{shop, pay}, {sample(3)}, {sample(4)},
+		{sample(5, "namespace", "shop"), sample(6, "namespace", "pay"), sample(7)},
+		{sample(8, "namespace", "pay")},
+		{sample(9, "dst", "x", "namespace", "shop"), sample(10, "dst", "x", "namespace", "pay"),
+			sample(11, "dst", "y", "namespace", "pay"), sample(12, "namespace", "shop")},
+		{sample(13), sample(14, "namespace", "")},
 	}}
 	for name, c := range map[string]struct {
 		may  []string
-		want metrics.Answer
+		want [][]metrics.Sample
 	}{
-		"every namespace": {[]string{""}, all},
-		"one": {[]string{"shop"}, metrics.Answer{Window: time.Minute, Notes: []string{hiddenNotes},
-			Samples: [][]metrics.Sample{{shop}, {sample(3)}, nil, nil, nil, nil, nil}}},
-		"none": {nil, metrics.Answer{Window: time.Minute, Notes: []string{hiddenNotes},
-			Samples: make([][]metrics.Sample, 7)}},
+		"every namespace": {[]string{""}, [][]metrics.Sample{{shop, pay}, {sample(3)}, {sample(4)}, {sample(18)}, {sample(8)},
+			{sample(19, "dst", "x"), sample(11, "dst", "y"), sample(12)}, all.Samples[6]}},
+		"one": {[]string{"shop"}, [][]metrics.Sample{{shop}, {sample(3)}, nil, {sample(5)}, nil,
+			{sample(9, "dst", "x"), sample(12)}, nil}},
+		"none": {nil, make([][]metrics.Sample, 7)},
 	} {
 		t.Run(name, func(t *testing.T) {
+			want := metrics.Answer{Window: time.Minute, Notes: []string{hiddenNotes}, Samples: c.want}
+			if name == "every namespace" {
+				want.Notes = all.Notes
+			}
 			a := &api{may: c.may}
-			got, err := a.rights().Numbers(source{all}).Ask(t.Context(), time.Minute, queries)
-			if diff := cmp.Diff(c.want, got); diff != "" || err != nil {
+			from := &source{answer: all}
+			got, err := a.rights().Numbers(from).Ask(t.Context(), time.Minute, queries)
+			if diff := cmp.Diff(want, got); diff != "" || err != nil {
 				t.Errorf("error %v (-want +got):\n%s", err, diff)
+			}
+			asked := slices.Clone(queries)
+			asked[3].By, asked[4].By, asked[5].By = []string{"namespace"}, []string{"namespace"}, []string{"dst", "namespace"}
+			if diff := cmp.Diff(asked, from.asked); diff != "" {
+				t.Errorf("asked (-want +got):\n%s", diff)
+			}
+			past := metrics.History{Notes: all.Notes, Moments: []metrics.Moment{{At: time.Unix(1, 0)}, {At: time.Unix(2, 0)}}}
+			past.Moments[0].Samples, past.Moments[1].Samples = make([][]metrics.Sample, 7), all.Samples
+			history, err := a.rights().History(func(_ context.Context, r metrics.HistoryRequest) (metrics.History, error) {
+				if diff := cmp.Diff(asked, r.Queries); diff != "" {
+					t.Errorf("asked about the past (-want +got):\n%s", diff)
+				}
+				return past, nil
+			})(t.Context(), metrics.HistoryRequest{Queries: queries})
+			if err != nil || len(history.Moments) != 2 || !history.Moments[0].At.Equal(time.Unix(1, 0)) {
+				t.Fatalf("history %v, error %v", history, err)
+			}
+			if diff := cmp.Diff(want.Samples, history.Moments[1].Samples); diff != "" {
+				t.Errorf("history (-want +got):\n%s", diff)
+			}
+			if diff := cmp.Diff(want.Notes, history.Notes); diff != "" {
+				t.Errorf("notes of the history (-want +got):\n%s", diff)
 			}
 		})
 	}
@@ -161,10 +196,16 @@ func TestNumbersOfOthersAreLeftOut(t *testing.T) {
 
 func TestNumbersNeedADecision(t *testing.T) {
 	a := &api{may: []string{""}, err: errors.New("away")}
-	got, err := a.rights().Numbers(source{metrics.Answer{Samples: [][]metrics.Sample{{sample(1)}}}}).Ask(t.Context(),
-		time.Minute, []metrics.Query{{Metric: "a"}})
+	from := &source{answer: metrics.Answer{Samples: [][]metrics.Sample{{sample(1)}}}}
+	got, err := a.rights().Numbers(from).Ask(t.Context(), time.Minute, []metrics.Query{{Metric: "a"}})
 	if err == nil || got.Samples != nil {
 		t.Errorf("answer %v, error %v", got, err)
+	}
+	past, err := a.rights().History(func(context.Context, metrics.HistoryRequest) (metrics.History, error) {
+		return metrics.History{Moments: []metrics.Moment{{Samples: [][]metrics.Sample{{sample(1)}}}}}, nil
+	})(t.Context(), metrics.HistoryRequest{Queries: []metrics.Query{{Metric: "a"}}})
+	if err == nil || past.Moments != nil {
+		t.Errorf("history %v, error %v", past, err)
 	}
 }
 

@@ -34,8 +34,10 @@ const (
 type ClusterConfig struct {
 	// Connect returns a client that has the credentials, and no rights of the server's own beyond impersonating.
 	Connect func(Credentials) (*cluster.Client, error)
-	// Numbers is asked for all viewers. What it answers is limited to what each may see.
+	// Numbers and History are asked for all viewers. What they answer is limited to what each may see. A nil History does
+	// not know the past.
 	Numbers metrics.Source
+	History rights.AskHistory
 	// Namespaces are those of the cluster, read with the server's own rights.
 	Namespaces rights.Namespaces
 	// Impersonation says whose headers name a viewer; nil for nobody's.
@@ -169,10 +171,15 @@ func (a *Authenticator) learn(ctx context.Context, key string, c Credentials, in
 // viewer returns a viewer with the client's rights.
 func (a *Authenticator) viewer(key, name string, client *cluster.Client) Viewer {
 	may := rights.New(client, a.cfg.Namespaces)
-	numbers, checks := may.Numbers(a.cfg.Numbers), &board.Checks{}
+	sources := board.Sources{Numbers: may.Numbers(a.cfg.Numbers), Client: client,
+		ControlNamespace: a.cfg.ControlNamespace, Version: a.cfg.Version, Checks: &board.Checks{}}
+	if a.cfg.History != nil {
+		sources.History = may.History(a.cfg.History)
+	}
 	return Viewer{Key: key, Name: name, Post: client.Post, Sources: func() board.Sources {
-		return board.Sources{Numbers: numbers, Objects: may.Objects(objects.New(client, a.cfg.ControlNamespace)),
-			Client: client, ControlNamespace: a.cfg.ControlNamespace, Version: a.cfg.Version, Checks: checks}
+		s := sources
+		s.Objects = may.Objects(objects.New(client, a.cfg.ControlNamespace))
+		return s
 	}}
 }
 

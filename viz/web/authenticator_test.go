@@ -266,6 +266,47 @@ func TestViewersSeeWhatTheyMay(t *testing.T) {
 	}
 }
 
+// TestHistoryIsOfTheViewersNamespaces: viewers share one answer for the past, and see their part of it.
+func TestHistoryIsOfTheViewersNamespaces(t *testing.T) {
+	var asked atomic.Int64
+	a := &api{}
+	auth := NewAuthenticator(ClusterConfig{Connect: a.connect, Namespaces: namespaces, ControlNamespace: "tulle",
+		History: KeepHistory(func(context.Context, metrics.HistoryRequest) (metrics.History, error) {
+			asked.Add(1)
+			sample := func(namespace string, n float64) metrics.Sample {
+				return metrics.Sample{Labels: map[string]string{"namespace": namespace}, Value: n}
+			}
+			return metrics.History{Moments: []metrics.Moment{
+				{Samples: [][]metrics.Sample{{sample("pay", 1), sample("shop", 2)}}}}}, nil
+		})})
+	for value, want := range map[string]float64{"token-of-root": 3, "token-of-alice": 2, "token-of-bob": 0} {
+		r, err := http.NewRequest(http.MethodGet, "/", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		token(value)(r)
+		viewer, err := auth.Viewer(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		history, err := viewer.Sources().History(t.Context(), metrics.HistoryRequest{Step: time.Minute,
+			Queries: []metrics.Query{{Metric: "a"}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := 0.0
+		for _, s := range history.Moments[0].Samples[0] {
+			got += s.Value
+		}
+		if got != want {
+			t.Errorf("%s: %v, want %v", value, got, want)
+		}
+	}
+	if n := asked.Load(); n != 1 {
+		t.Errorf("asked %d times", n)
+	}
+}
+
 // TestHeadersThatNameNobody: a name counts only from the configured identity, through this pod's proxy, and never if it
 // is one of Kubernetes' own.
 func TestHeadersThatNameNobody(t *testing.T) {

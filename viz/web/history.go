@@ -13,30 +13,33 @@ import (
 // maxHistories bounds the answers that KeepHistory keeps.
 const maxHistories = 256
 
+// keptHistory is the answer to one request.
+type keptHistory struct {
+	mu      sync.Mutex // held while somebody asks
+	history metrics.History
+	at      time.Time // zero before the first answer
+}
+
 // KeepHistory returns a function that asks the same again only after the step, because there is no new moment before.
-// Several goroutines may use it, but must not change what is in an answer.
+// It forgets answers that are older. Several goroutines may use it, but must not change what is in an answer.
 func KeepHistory(ask func(context.Context, metrics.HistoryRequest) (metrics.History, error)) func(context.Context,
 	metrics.HistoryRequest) (metrics.History, error) {
-	type kept struct {
-		mu      sync.Mutex // held while somebody asks
-		history metrics.History
-		at      time.Time // zero before the first answer
-	}
 	var mu sync.Mutex // guards the map
-	all := map[string]*kept{}
+	all := map[string]*keptHistory{}
 	return func(ctx context.Context, r metrics.HistoryRequest) (metrics.History, error) {
-		key, err := json.Marshal(r)
+		text, err := json.Marshal(r)
 		if err != nil {
 			return metrics.History{}, fmt.Errorf("encode queries: %w", err)
 		}
+		key := string(text)
 		mu.Lock()
-		found := all[string(key)]
+		found := all[key]
 		if found == nil {
 			if len(all) >= maxHistories {
 				clear(all) // who asks now still has its own
 			}
-			found = &kept{}
-			all[string(key)] = found
+			found = &keptHistory{}
+			all[key] = found
 		}
 		mu.Unlock()
 		found.mu.Lock()
@@ -45,9 +48,37 @@ func KeepHistory(ask func(context.Context, metrics.HistoryRequest) (metrics.Hist
 			return found.history, nil
 		}
 		history, err := ask(ctx, r)
-		if err == nil {
-			found.history, found.at = history, time.Now()
+		if err != nil {
+			return history, err
 		}
-		return history, err
+		shareLabels(history)
+		found.history, found.at = history, time.Now()
+		time.AfterFunc(r.Step, func() {
+			mu.Lock()
+			defer mu.Unlock()
+			found.mu.Lock()
+			defer found.mu.Unlock()
+			if all[key] == found && time.Since(found.at) >= r.Step {
+				delete(all, key)
+			}
+		})
+		return history, nil
+	}
+}
+
+// shareLabels gives samples with the same labels the same map. The moments of a history have the same series, and a map
+// is most of a sample.
+func shareLabels(h metrics.History) {
+	known := map[string]map[string]string{}
+	for _, m := range h.Moments {
+		for _, samples := range m.Samples {
+			for i, s := range samples {
+				key := fmt.Sprint(s.Labels) // in the order of the names
+				if known[key] == nil {
+					known[key] = s.Labels
+				}
+				samples[i].Labels = known[key]
+			}
+		}
 	}
 }

@@ -4,11 +4,54 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"reflect"
+	"runtime"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/tulle-mesh/tulle/viz/metrics"
 )
+
+// TestKeepHistoryForgets: an old answer is let go, and moments share what they have in common.
+func TestKeepHistoryForgets(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var freed atomic.Int64
+		keep := KeepHistory(func(context.Context, metrics.HistoryRequest) (metrics.History, error) {
+			labels := map[string]string{"le": "1"}
+			first := metrics.Moment{Samples: [][]metrics.Sample{{{Labels: labels, Value: 1}}}}
+			second := metrics.Moment{Samples: [][]metrics.Sample{{{Labels: maps.Clone(labels), Value: 2},
+				{Labels: map[string]string{"le": "2"}, Value: 3}}}}
+			runtime.AddCleanup(&second.Samples[0][0], func(struct{}) { freed.Add(1) }, struct{}{})
+			return metrics.History{Moments: []metrics.Moment{first, second}}, nil
+		})
+		h, err := keep(t.Context(), metrics.HistoryRequest{Step: time.Minute})
+		if err != nil {
+			t.Fatal(err)
+		}
+		first, second := h.Moments[0].Samples[0], h.Moments[1].Samples[0]
+		if reflect.ValueOf(first[0].Labels).Pointer() != reflect.ValueOf(second[0].Labels).Pointer() {
+			t.Error("the moments have labels of their own")
+		}
+		if second[0].Value != 2 || second[1].Labels["le"] != "2" || second[1].Value != 3 {
+			t.Errorf("the answer is changed: %v", second)
+		}
+		h, first, second = metrics.History{}, nil, nil
+		time.Sleep(time.Minute + time.Second)
+		synctest.Wait()
+		for range 100 {
+			if runtime.GC(); freed.Load() > 0 {
+				break
+			}
+		}
+		if freed.Load() == 0 {
+			t.Error("the answer is kept")
+		}
+		runtime.KeepAlive(keep)
+	})
+}
 
 func TestKeepHistoryAsksAgainAfterTheStep(t *testing.T) {
 	asked := 0
