@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	authorizationv1 "k8s.io/api/authorization/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -57,6 +58,9 @@ func New(client *cluster.Client, namespaces Namespaces) *Rights {
 
 // May reports whether the viewer may see a namespace; "" is every namespace.
 func (r *Rights) May(ctx context.Context, namespace string) (bool, error) {
+	if ctx.Err() != nil { // nobody waits for the answer
+		return false, fmt.Errorf("ask for the rights in %s: %w", where(namespace), ctx.Err())
+	}
 	v, first := r.find(namespace)
 	if first {
 		r.ask(ctx, namespace, v)
@@ -107,31 +111,29 @@ func (r *Rights) ask(ctx context.Context, namespace string, v *review) {
 
 func where(namespace string) string { return cmp.Or(namespace, "every namespace") }
 
-// Among returns those of the namespaces that the viewer may see, in order.
+// Among returns those of the namespaces that the viewer may see, in order. It asks no further after an error.
 func (r *Rights) Among(ctx context.Context, namespaces []string) ([]string, error) {
 	var (
-		asking sync.WaitGroup
-		mu     sync.Mutex // guards the variables below
-		may    []string
-		fault  error
+		mu  sync.Mutex // guards the variable below
+		may []string
 	)
-	places := make(chan struct{}, maxAtOnce)
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(maxAtOnce)
 	for _, namespace := range namespaces {
-		places <- struct{}{}
-		asking.Go(func() {
-			defer func() { <-places }()
+		group.Go(func() error {
 			allowed, err := r.May(ctx, namespace)
+			if err != nil || !allowed {
+				return err
+			}
 			mu.Lock()
 			defer mu.Unlock()
-			fault = cmp.Or(fault, err)
-			if allowed {
-				may = append(may, namespace)
-			}
+			may = append(may, namespace)
+			return nil
 		})
 	}
-	asking.Wait()
+	err := group.Wait()
 	slices.Sort(may)
-	return may, fault
+	return may, err
 }
 
 // Visible returns the metadata of the namespaces that the viewer may see, in the order of their names.

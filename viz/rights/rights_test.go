@@ -3,6 +3,7 @@ package rights
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -105,6 +106,25 @@ func TestErrorsOfReviewsAreNotKept(t *testing.T) {
 	a.err = nil
 	if may, err := r.May(t.Context(), "shop"); !may || err != nil {
 		t.Errorf("after an error: may %v, error %v", may, err)
+	}
+}
+
+// TestQuestionsEndWithTheirViewer: nothing is asked for a viewer who left, and no more after an error. A server that
+// ends waits for what is asked.
+func TestQuestionsEndWithTheirViewer(t *testing.T) {
+	many := make([]string, 1000)
+	for i := range many {
+		many[i] = fmt.Sprintf("ns-%d", i)
+	}
+	a := &api{}
+	gone, leave := context.WithCancel(t.Context())
+	leave()
+	if _, err := a.rights().Among(gone, many); !errors.Is(err, context.Canceled) || a.asked != 0 {
+		t.Errorf("for a viewer who left: %d questions, error %v", a.asked, err)
+	}
+	a.err = errors.New("away")
+	if _, err := a.rights().Among(t.Context(), many); !errors.Is(err, a.err) || a.asked > 10*maxAtOnce {
+		t.Errorf("after an error: %d questions, error %v", a.asked, err)
 	}
 }
 

@@ -23,7 +23,7 @@ import (
 )
 
 const (
-	// knownFor is how long a viewer is known by the same credentials.
+	// knownFor is how long a viewer is known by the same credentials. After at most twice that time, nothing is kept.
 	knownFor = time.Minute
 	// maxViewers bounds the viewers that are known at once, and maxUnknown the credentials that are looked at at once.
 	maxViewers = 2000
@@ -51,8 +51,9 @@ type Authenticator struct {
 	cfg     ClusterConfig
 	unknown chan struct{} // holds one value for each viewer that is looked at
 
-	mu    sync.Mutex // guards the field below
-	known map[string]*knownViewer
+	mu     sync.Mutex // guards the fields below
+	known  map[string]*knownViewer
+	forgot time.Time // when old viewers were forgotten
 }
 
 // knownViewer is the viewer of credentials.
@@ -87,11 +88,8 @@ func (a *Authenticator) Viewer(r *http.Request) (Viewer, error) {
 		return Viewer{}, unauthorized("the request has no bearer token")
 	}
 	key := credentials.key()
-	known, first, full := a.find(key)
-	switch {
-	case full:
-		return Viewer{}, busy
-	case first:
+	known, first := a.find(key)
+	if first {
 		a.learn(r.Context(), key, credentials, known)
 	}
 	select {
@@ -106,25 +104,37 @@ func (a *Authenticator) Viewer(r *http.Request) (Viewer, error) {
 }
 
 // find returns what is known of credentials. The first one who finds it has to learn the rest.
-func (a *Authenticator) find(key string) (known *knownViewer, first, full bool) {
+func (a *Authenticator) find(key string) (known *knownViewer, first bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if k := a.known[key]; k != nil && time.Since(k.at) < knownFor {
-		return k, false, false
+		return k, false
 	}
-	if len(a.known) >= maxViewers {
-		for old, k := range a.known {
-			if time.Since(k.at) >= knownFor {
-				delete(a.known, old)
-			}
-		}
-		if len(a.known) >= maxViewers {
-			return nil, false, true
-		}
-	}
+	a.forget()
 	k := &knownViewer{at: time.Now(), done: make(chan struct{})}
 	a.known[key] = k
-	return k, true, false
+	return k, true
+}
+
+// forget forgets old viewers, from time to time, and makes room for one more: so somebody with many tokens keeps nobody
+// out. The caller holds the lock.
+func (a *Authenticator) forget() {
+	if full := len(a.known) >= maxViewers; !full && time.Since(a.forgot) < knownFor {
+		return
+	}
+	a.forgot = time.Now()
+	oldest := ""
+	for key, k := range a.known {
+		switch {
+		case time.Since(k.at) >= knownFor:
+			delete(a.known, key)
+		case oldest == "" || k.at.Before(a.known[oldest].at):
+			oldest = key
+		}
+	}
+	if len(a.known) >= maxViewers {
+		delete(a.known, oldest)
+	}
 }
 
 // learn asks the API server who has the credentials. What it refuses is not kept.

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"go.uber.org/zap"
@@ -34,8 +35,9 @@ import (
 
 // tokens are those that the cluster accepts, and may is what their users may see; "" is every namespace.
 var (
-	tokens = map[string]string{"token-of-alice": "alice", "token-of-bob": "bob", "token-of-root": "root"}
-	may    = map[string][]string{"alice": {"shop"}, "bob": nil, "root": {""}, "carol": {"pay"}, "group dev": {"shop"}}
+	tokens = map[string]string{"token-of-alice": "alice", "token-of-bob": "bob", "token-of-root": "root",
+		"more-of-alice": "alice"}
+	may = map[string][]string{"alice": {"shop"}, "bob": nil, "root": {""}, "carol": {"pay"}, "group dev": {"shop"}}
 )
 
 // api is a cluster with the namespaces pay and shop, and an API server.
@@ -405,6 +407,51 @@ func TestOriginBehindAnIngress(t *testing.T) {
 	if got.StatusCode != http.StatusForbidden {
 		t.Errorf("another host: status %d", got.StatusCode)
 	}
+}
+
+// TestBoundsAreOfUsers: more tokens of the same user are no more places.
+func TestBoundsAreOfUsers(t *testing.T) {
+	b, _ := inCluster(t, func(c *Config) { c.MaxViewerStreams = 1 })
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+b.host+"/api/stream?page=overview", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	token("token-of-alice")(r)
+	stream, err := b.browser.Do(r)
+	if err != nil || stream.StatusCode != http.StatusOK {
+		t.Fatalf("status %d, error %v", stream.StatusCode, err)
+	}
+	defer stream.Body.Close()
+	for other, want := range map[string]int{"more-of-alice": http.StatusServiceUnavailable,
+		"token-of-root": http.StatusOK} {
+		got := b.send(http.MethodGet, "/api/page?page=overview", "", token(other))
+		if got.StatusCode != want {
+			t.Errorf("%s: status %d, want %d", other, got.StatusCode, want)
+		}
+	}
+}
+
+// TestViewersAreForgotten: nobody's credentials are kept for long, and somebody with many tokens keeps nobody out.
+func TestViewersAreForgotten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := NewAuthenticator(ClusterConfig{})
+		for i := range maxViewers + 10 {
+			if _, first := a.find(fmt.Sprint(i)); !first {
+				t.Fatalf("token %d is known", i)
+			}
+			time.Sleep(time.Millisecond)
+		}
+		if _, first := a.find(fmt.Sprint(maxViewers)); first || len(a.known) != maxViewers {
+			t.Errorf("%d viewers are known; the last is new: %v", len(a.known), first)
+		}
+		if _, first := a.find("0"); !first {
+			t.Error("the oldest is still known")
+		}
+		time.Sleep(knownFor)
+		if a.find("new"); len(a.known) != 1 {
+			t.Errorf("%d viewers are known after a while", len(a.known))
+		}
+	})
 }
 
 // TestStreamsAskForCredentialsAgain: a group that the proxy names no more does not count for as long as a browser keeps

@@ -18,6 +18,8 @@ const (
 	failedFor = time.Second
 	// unasked is how long a question is kept that nobody asks any more. Pages ask every refresh.
 	unasked = 30 * time.Second
+	// maxQuestions bounds the answers that are kept; a viewer may ask for any time window.
+	maxQuestions = 512
 	// oldAfter is the age from which a note tells the age of numbers.
 	oldAfter = 20 * time.Second
 	// maxFlights bounds the readings of one question that a slow source does at once. Each begins after the one before, so
@@ -55,8 +57,10 @@ type question struct {
 	running int
 	began   time.Time
 	slow    bool
-	// waiting counts callers. forget ends the question when nobody asked for a while.
+	// waiting counts callers, and asked is when the last of them came. forget ends the question when nobody asked for a
+	// while.
 	waiting int
+	asked   time.Time
 	forget  *time.Timer
 	ctx     context.Context
 	cancel  context.CancelFunc
@@ -129,13 +133,38 @@ func (s *Shared) Ask(ctx context.Context, window time.Duration, queries []metric
 func (s *Shared) find(key string, window time.Duration, queries []metrics.Query) *question {
 	q := s.questions[key]
 	if q == nil {
+		if len(s.questions) >= maxQuestions {
+			s.makeRoom()
+		}
 		q = &question{window: window, queries: slices.Clone(queries), changed: make(chan struct{})}
 		q.ctx, q.cancel = context.WithCancel(s.ctx)
 		q.forget = time.AfterFunc(unasked, func() { s.drop(key, q) })
 		s.questions[key] = q
 	}
+	q.asked = time.Now()
 	q.forget.Reset(unasked)
 	return q
+}
+
+// makeRoom forgets the question that nobody has asked for the longest time. Those for which somebody waits stay:
+// their number is bounded by that of the pages.
+func (s *Shared) makeRoom() {
+	oldest := ""
+	for key, q := range s.questions {
+		if q.waiting == 0 && (oldest == "" || q.asked.Before(s.questions[oldest].asked)) {
+			oldest = key
+		}
+	}
+	if oldest != "" {
+		s.end(oldest, s.questions[oldest])
+	}
+}
+
+// end forgets a question and ends its flights.
+func (s *Shared) end(key string, q *question) {
+	delete(s.questions, key)
+	q.forget.Stop()
+	q.cancel()
 }
 
 // drop forgets a question that nobody asks.
@@ -143,12 +172,11 @@ func (s *Shared) drop(key string, q *question) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
-	case s.ctx.Err() != nil:
+	case s.ctx.Err() != nil || s.questions[key] != q: // it has ended
 	case q.waiting > 0:
 		q.forget.Reset(unasked)
 	default:
-		delete(s.questions, key)
-		q.cancel()
+		s.end(key, q)
 	}
 }
 

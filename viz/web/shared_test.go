@@ -194,6 +194,32 @@ func TestNobodyAsksAnyMore(t *testing.T) {
 	})
 }
 
+// TestAnswersAreBounded: a viewer who asks for many time windows fills no memory, and nobody who waits loses an answer.
+func TestAnswersAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		source := &counting{takes: time.Millisecond}
+		shared := NewShared(source)
+		defer shared.Close()
+		var asking sync.WaitGroup
+		for i := range 3 * maxQuestions {
+			asking.Go(func() {
+				if _, err := shared.Ask(t.Context(), time.Minute+time.Duration(i)*time.Second, someQueries); err != nil {
+					t.Error(err)
+				}
+			})
+			if i%2 == 0 {
+				asking.Wait()
+			}
+		}
+		asking.Wait()
+		shared.mu.Lock()
+		defer shared.mu.Unlock()
+		if kept := len(shared.questions); kept > maxQuestions {
+			t.Errorf("%d answers are kept", kept)
+		}
+	})
+}
+
 // panics is a source with a bug.
 type panics struct{}
 

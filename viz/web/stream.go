@@ -21,7 +21,7 @@ func (s *Server) open(w http.ResponseWriter, r *http.Request) (found *snapshot, 
 		refuse(w, statusOf(why), why)
 		return nil, nil, false
 	}
-	place, ok := s.streams.take(w, viewerOf(r).Key)
+	place, ok := s.streams.take(w, viewerOf(r).account())
 	if !ok {
 		return nil, nil, false
 	}

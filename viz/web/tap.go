@@ -63,7 +63,7 @@ func (s *Server) serveTap(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusBadRequest, board.Refuse(err))
 		return
 	}
-	leave, ok := s.taps.take(w, viewerOf(r).Key)
+	leave, ok := s.taps.take(w, viewerOf(r).account())
 	if !ok {
 		return
 	}

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 
@@ -20,6 +21,9 @@ type Viewer struct {
 	// Post reaches the tap API with the viewer's rights.
 	Post tapclient.Post
 }
+
+// account is what the bounds of one viewer count by. A user may have any number of tokens.
+func (v Viewer) account() string { return cmp.Or(v.Name, v.Key) }
 
 // viewerKey is the key of a request's Viewer in its context.
 type viewerKey struct{}
