@@ -70,18 +70,7 @@ func ReadClients(ctx context.Context, src metrics.Source, namespace string, wind
 	if err != nil {
 		return Clients{}, err
 	}
-	out := Clients{Notes: answers.Notes}
-	for i, opaque := range []bool{false, true} {
-		for _, s := range answers.Samples[0][i] {
-			if rate, ok := rateOf(s, answers.Window); ok {
-				out.Denials = append(out.Denials, denialOf(s.Labels, opaque, rate))
-			}
-		}
-	}
-	slices.SortFunc(out.Denials, func(a, b Denial) int {
-		return cmp.Or(cmp.Compare(b.Rate, a.Rate), cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Pod, b.Pod),
-			cmp.Compare(a.Port, b.Port), cmp.Compare(a.Client, b.Client), cmp.Compare(a.Route.Name, b.Route.Name))
-	})
+	out := Clients{Notes: answers.Notes, Denials: denialsOf(answers.Samples[0][0], answers.Samples[0][1], answers.Window)}
 	for _, s := range answers.Samples[0][2] {
 		rate, ok := rateOf(s, answers.Window)
 		if ok && (s.Labels["authz_kind"] != "default" || s.Labels["authz_name"] != "probe") {
@@ -91,6 +80,40 @@ func ReadClients(ctx context.Context, src metrics.Source, namespace string, wind
 		}
 	}
 	return out, nil
+}
+
+// ReadDenials returns the clients that policy denied at the pods of a subject.
+func ReadDenials(ctx context.Context, src metrics.Source, of *subject.Subject, window time.Duration) ([]Denial,
+	[]string, error) {
+	answers, err := subject.Ask(ctx, src, window, []*subject.Subject{of}, DenialQueries)
+	if err != nil {
+		return nil, nil, err
+	}
+	own := func(i int) []metrics.Sample { return of.Source.Attribute(answers.Samples[0][i]) }
+	return denialsOf(own(0), own(1), answers.Window), answers.Notes, nil
+}
+
+// DenialQueries returns the queries of ReadDenials: that of requests, and that of connections.
+func DenialQueries(of *subject.Subject) []metrics.Query {
+	match, by := append(slices.Clone(of.Source.Match), metrics.Is("direction", "inbound")), withSource(of, denialLabels)
+	return []metrics.Query{{Metric: metrics.InboundHTTPDenyTotal, Match: match, By: by},
+		{Metric: metrics.InboundTCPDenyTotal, Match: match, By: by}}
+}
+
+// denialsOf reads the samples of denied requests and of denied connections, the busiest first.
+func denialsOf(http, opaque []metrics.Sample, window time.Duration) (out []Denial) {
+	for i, samples := range [][]metrics.Sample{http, opaque} {
+		for _, s := range samples {
+			if rate, ok := rateOf(s, window); ok {
+				out = append(out, denialOf(s.Labels, i == 1, rate))
+			}
+		}
+	}
+	slices.SortFunc(out, func(a, b Denial) int {
+		return cmp.Or(cmp.Compare(b.Rate, a.Rate), cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Pod, b.Pod),
+			cmp.Compare(a.Port, b.Port), cmp.Compare(a.Client, b.Client), cmp.Compare(a.Route.Name, b.Route.Name))
+	})
+	return out
 }
 
 // Limited are the requests that one HTTPLocalRateLimitPolicy refused.
@@ -145,32 +168,48 @@ func denialOf(labels map[string]string, opaque bool, rate float64) Denial {
 	return d
 }
 
-// PromQL returns the query that finds the denials of this client in the namespace.
+// PromQL returns the query that finds the denials of this client at this port, for each pod.
 func (d Denial) PromQL(window time.Duration) string {
-	q := d.query()
-	q.Match = append(q.Match, metrics.Is("client_id", d.Client))
-	return q.PromQL(window)
-}
-
-func (d Denial) query() metrics.Query {
-	q := metrics.Query{Metric: metrics.InboundHTTPDenyTotal, By: []string{"pod", "target_port", "reason"},
-		Match: []metrics.Match{metrics.Is("namespace", d.Namespace)}}
-	if d.Opaque {
-		q.Metric = metrics.InboundTCPDenyTotal
+	match := []metrics.Match{metrics.Is("target_port", d.Port), metrics.Is("reason", d.Reason)}
+	if d.Overflow {
+		match = append(match, metrics.Is("overflow", "true"))
+	} else {
+		match = append(match, metrics.Is("client_id", d.Client))
 	}
-	return q
+	if d.Route.Name == "" {
+		match = append(match, metrics.Is("route_kind", "default"))
+	} else {
+		match = append(match, metrics.Is("route_kind", d.Route.Kind), metrics.Is("route_name", d.Route.Name))
+	}
+	return d.promQL(window, []string{"pod"}, match...)
 }
 
 // OfServer returns the query that finds the denials at the Server, in the unit of this one.
 func (d Denial) OfServer(window time.Duration) string {
-	q := d.query()
-	q.Match = append(q.Match, metrics.Is("srv_name", strings.TrimPrefix(d.Server, "default:")))
+	return d.promQL(window, []string{"pod", "target_port", "reason"})
+}
+
+func (d Denial) promQL(window time.Duration, by []string, match ...metrics.Match) string {
+	q := metrics.Query{Metric: metrics.InboundHTTPDenyTotal, By: by,
+		Match: slices.Concat([]metrics.Match{metrics.Is("namespace", d.Namespace)}, atServer(d.Server), match)}
+	if d.Opaque {
+		q.Metric = metrics.InboundTCPDenyTotal
+	}
 	return q.PromQL(window)
+}
+
+// atServer matches the series of a Server as in a Row: a Server may have the name of a default policy.
+func atServer(server string) []metrics.Match {
+	if policy, ok := strings.CutPrefix(server, "default:"); ok {
+		return []metrics.Match{metrics.Is("srv_kind", "default"), metrics.Is("srv_name", policy)}
+	}
+	return []metrics.Match{metrics.Not("srv_kind", "default"), metrics.Is("srv_name", server)}
 }
 
 // PromQL returns the query that finds these connections.
 func (c Connections) PromQL(window time.Duration) string {
-	return metrics.Query{Metric: metrics.InboundTCPAllowTotal, By: connectionLabels, Match: []metrics.Match{
-		metrics.Is("namespace", c.Namespace), metrics.Is("srv_name", strings.TrimPrefix(c.Server, "default:"))}}.
-		PromQL(window)
+	kind, name, _ := strings.Cut(c.Authorization, "/")
+	return metrics.Query{Metric: metrics.InboundTCPAllowTotal, By: connectionLabels, Match: slices.Concat(
+		[]metrics.Match{metrics.Is("namespace", c.Namespace)}, atServer(c.Server),
+		[]metrics.Match{metrics.Is("authz_kind", kind), metrics.Is("authz_name", name)})}.PromQL(window)
 }

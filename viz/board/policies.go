@@ -45,6 +45,8 @@ type PolicyObject struct {
 	// Facts are what its spec says, and Links which objects it names, selects or serves.
 	Facts []PolicyFact `json:"facts"`
 	Links []PolicyLink `json:"links"`
+	// MoreLinks counts the links that are left out.
+	MoreLinks int `json:"moreLinks"`
 	// Traffic is what it did in the window; nil if no metrics are about its kind, or if they are not known.
 	Traffic []PolicyTraffic `json:"traffic"`
 	// Command shows the whole object.
@@ -134,15 +136,17 @@ const (
 	// maxPolicyObjects and maxDenials bound the page.
 	maxPolicyObjects = 300
 	maxDenials       = 100
+	// maxRoleLinks bounds the links of one role of an object, such as the pods that a Server selects.
+	maxRoleLinks = 50
 )
 
 // policies is what Policies reads, each part by a question of its own.
 type policies struct {
 	query   Query
-	objects []policySource
-	// unread are the resources that the viewer may not list.
-	unread []string
-	pods   []corev1.Pod
+	objects []objects.Configured
+	unread  []objects.Unread
+	pods    []corev1.Pod
+	living  map[string][]*corev1.Pod // of pods, by namespace
 	// decided are the rows of `tulle viz authz`, which the command decidedWith shows, and routed those of
 	// `tulle viz routes svc`.
 	decided     []authz.Row
@@ -162,13 +166,11 @@ func Policies(ctx context.Context, s Sources, q Query) (PoliciesPage, error) {
 	if err := p.read(ctx, s); err != nil {
 		return PoliciesPage{}, err
 	}
-	page := PoliciesPage{Objects: p.build(), Denials: []PolicyDenial{}}
-	denials, err := p.denials(ctx, s, page.Objects)
-	if err != nil {
+	page := PoliciesPage{Objects: p.build()}
+	var err error
+	if page.Denials, page.MoreDenials, err = p.denials(ctx, s, page.Objects); err != nil {
 		return PoliciesPage{}, err
 	}
-	page.Denials = append(page.Denials, denials[:min(len(denials), maxDenials)]...)
-	page.MoreDenials = len(denials) - len(page.Denials)
 	slices.SortStableFunc(page.Objects, func(a, b PolicyObject) int {
 		return cmp.Or(cmp.Compare(policyStateOrder(a.State), policyStateOrder(b.State)),
 			cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
@@ -198,7 +200,7 @@ func (p *policies) read(ctx context.Context, s Sources) error {
 	var decidedNotes, routedNotes []string
 	var questions sync.WaitGroup
 	if s.Client != nil {
-		questions.Go(func() { p.objects, p.unread, listErr = listPolicies(ctx, s.Client, p.query.Namespace) })
+		questions.Go(func() { p.objects, p.unread, listErr = objects.ListConfigured(ctx, s.Client, p.query.Namespace) })
 		questions.Go(func() {
 			p.pods, p.podsErr = objects.New(s.Client, s.ControlNamespace).Pods(ctx, p.query.Namespace)
 		})
@@ -235,10 +237,8 @@ func (p *policies) read(ctx context.Context, s Sources) error {
 	case missing == 3 && len(p.objects) == 0 && len(p.unread) > 0:
 		return p.podsErr // nothing is left to show
 	}
-	p.notes = slices.Concat(p.notes, decidedNotes, routedNotes, p.clients.Notes)
-	if len(p.unread) > 0 {
-		p.notes = append(p.notes, unreadNote(p.unread, p.query.Namespace))
-	}
+	p.notes = slices.Concat(p.notes, decidedNotes, routedNotes, p.clients.Notes,
+		unreadNotes(p.unread, p.query.Namespace))
 	if len(p.objects) == 0 {
 		return resource.CheckNamespace(ctx, s.Objects, p.query.Namespace)
 	}

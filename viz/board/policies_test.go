@@ -36,6 +36,8 @@ type policyWorld struct {
 	// forbidden are the resources that the viewer may not list, as in pods or servers.policy.linkerd.io. With a namespace
 	// after a slash, the viewer may list them elsewhere.
 	forbidden []string
+	// broken is a resource that the API server cannot list.
+	broken string
 }
 
 func (w policyWorld) refuse(resource, namespace string) error {
@@ -117,6 +119,12 @@ func (w policyWorld) sources(t *testing.T) Sources {
 		return err != nil, nil, err
 	}
 	dynamic.PrependReactor("list", "*", refuse)
+	dynamic.PrependReactor("list", "*", func(a clienttesting.Action) (bool, runtime.Object, error) {
+		if a.GetResource().GroupResource().String() != w.broken {
+			return false, nil, nil
+		}
+		return true, nil, apierrors.NewInternalError(errors.New("conversion webhook is away"))
+	})
 	typed.PrependReactor("list", "*", refuse)
 	return Sources{Numbers: source, Objects: w, ControlNamespace: "tulle",
 		Client: &cluster.Client{Interface: typed, Dynamic: dynamic}}
@@ -439,6 +447,111 @@ func TestPoliciesPutsNoHostileNameIntoACommand(t *testing.T) {
 		forbidden: []string{"servers.policy.linkerd.io"}}.page(t, "shop")
 	if d := page.Denials[0]; d.Try != "" || d.Logs != "" {
 		t.Errorf("try %q, logs %q", d.Try, d.Logs)
+	}
+	for kind, want := range map[string]bool{"deployment": true, "pod": true, "cronjob": false, "$(reboot)": false} {
+		if hasLogs(kind) != want {
+			t.Errorf("`kubectl logs` takes %q: got %v", kind, !want)
+		}
+	}
+}
+
+// TestPoliciesGoesOnWithoutAKind: the conversion of one kind is broken, or one object is not as its kind wants it.
+func TestPoliciesGoesOnWithoutAKind(t *testing.T) {
+	page := policyWorld{manifests: shopPolicies, broken: "grpcroutes.gateway.networking.k8s.io"}.page(t, "shop")
+	if len(page.Objects) != 9 || len(page.Notes) != 1 || !strings.Contains(page.Notes[0], "webhook is away") {
+		t.Errorf("%d objects, notes %q", len(page.Objects), page.Notes)
+	}
+	page = policyWorld{manifests: `
+apiVersion: policy.linkerd.io/v1beta3
+kind: Server
+metadata: {namespace: shop, name: spec}
+spec: web
+---
+apiVersion: policy.linkerd.io/v1beta3
+kind: Server
+metadata: {namespace: shop, name: status}
+spec: {port: 80}
+status: {conditions: none}
+---
+apiVersion: policy.linkerd.io/v1beta3
+kind: Server
+metadata: {namespace: shop, name: none}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {namespace: shop, name: empty}
+spec: {parentRefs: [{name: ""}], rules: [null, {backendRefs: [null, {name: web, weight: 0}, {kind: Bucket, name: b}]}]}
+---
+apiVersion: policy.linkerd.io/v1alpha1
+kind: AuthorizationPolicy
+metadata: {namespace: shop, name: self}
+spec: {targetRef: {group: policy.linkerd.io, kind: AuthorizationPolicy, name: self}}
+`}.page(t, "shop")
+	var got []string
+	for _, o := range page.Objects {
+		got = append(got, o.State+" "+objectText(o))
+	}
+	want := []string{
+		"error Server spec: ",
+		"error Server status: Port=80, Protocol=unknown, Access policy=deny",
+		"none AuthorizationPolicy self: Clients=all, also those without identity, target:AuthorizationPolicy/self, " +
+			"by:AuthorizationPolicy/self",
+		"none HTTPRoute empty: Rules=2, Matches=every request, parent:Gateway/, backend:Bucket/b, backend:service/, " +
+			"backend:service/web (weight 0)",
+		"none Server none: Port=0, Protocol=unknown, Access policy=deny",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// TestPoliciesBoundsWhatItShows: a cluster has many pods, denied clients and routes of a ServiceProfile.
+func TestPoliciesBoundsWhatItShows(t *testing.T) {
+	series := strings.Builder{}
+	for i := range maxDenials + 5 {
+		fmt.Fprintf(&series, "inbound_http_authz_deny_total{namespace=%q,pod=%q,srv_kind=%q,srv_name=%q,client_id=%q} 6\n",
+			"shop", "web-1", "server", "web", fmt.Sprintf("spiffe://cluster.local/ns/far/sa/c%d", i))
+	}
+	manifests := shopPolicies + `---
+apiVersion: linkerd.io/v1alpha2
+kind: ServiceProfile
+metadata: {namespace: far, name: web.shop.svc.cluster.local}
+spec:
+  routes:
+`
+	for i := range maxFactValues + 1 {
+		manifests += fmt.Sprintf("  - {name: r%d, condition: {method: GET}}\n", i)
+	}
+	for i := range maxRoleLinks + 5 {
+		manifests += fmt.Sprintf(`---
+apiVersion: policy.linkerd.io/v1alpha1
+kind: AuthorizationPolicy
+metadata: {namespace: shop, name: p%d}
+spec: {targetRef: {group: policy.linkerd.io, kind: Server, name: spare}}
+`, i)
+	}
+	last := fmt.Sprintf("r%d", maxFactValues)
+	page := policyWorld{manifests: manifests, series: series.String() + routedTo(last, "success", 6)}.page(t, "")
+	if len(page.Denials) != maxDenials || page.MoreDenials != 5 {
+		t.Errorf("%d denials and %d more", len(page.Denials), page.MoreDenials)
+	}
+	found := 0
+	for _, o := range page.Objects {
+		switch {
+		case o.Kind == "Server" && o.Name == "spare":
+			found++
+			if len(o.Links) != maxRoleLinks || o.MoreLinks != 5 {
+				t.Errorf("Server %s: %d links and %d more", o.Name, len(o.Links), o.MoreLinks)
+			}
+		case o.Kind == "ServiceProfile" && o.Namespace == "far":
+			found++
+			if len(o.Traffic) != 1 || o.Traffic[0].Route != last {
+				t.Errorf("ServiceProfile: %+v", o.Traffic)
+			}
+		}
+	}
+	if found != 2 {
+		t.Errorf("%d of 2 objects", found)
 	}
 }
 

@@ -67,15 +67,16 @@ type denialKey struct {
 	authz.Denial
 }
 
-// denials returns the denied clients, the busiest first.
-func (p *policies) denials(ctx context.Context, s Sources, objects []PolicyObject) ([]PolicyDenial, error) {
+// denials returns the busiest of the denied clients, and how many others there are.
+func (p *policies) denials(ctx context.Context, s Sources, objects []PolicyObject) (out []PolicyDenial, more int,
+	err error) {
+	out = []PolicyDenial{}
 	if p.podsErr != nil {
-		return nil, nil
+		return out, 0, nil
 	}
 	workloads := map[Ref]Ref{}
-	for i := range p.pods {
-		pod := &p.pods[i]
-		workloads[Ref{Namespace: pod.Namespace, Name: pod.Name}] = workloadOf(pod)
+	for _, pod := range p.pods {
+		workloads[Ref{Namespace: pod.Namespace, Name: pod.Name}] = workloadOf(&pod)
 	}
 	rates := map[denialKey]float64{}
 	for _, d := range p.clients.Denials {
@@ -94,11 +95,10 @@ func (p *policies) denials(ctx context.Context, s Sources, objects []PolicyObjec
 	})
 	rights := newTopologyRights(ctx, s.Objects, topologyScope{namespaces: []string{p.query.Namespace}})
 	e := &denialExplainer{policies: p, objects: objects, rights: rights}
-	out := make([]PolicyDenial, len(keys))
-	for i, key := range keys {
-		out[i] = e.explain(key, rates[key])
+	for _, key := range keys[:min(len(keys), maxDenials)] { // each is a search among the objects
+		out = append(out, e.explain(key, rates[key]))
 	}
-	return out, rights.err
+	return out, len(keys) - len(out), rights.err
 }
 
 func compareRefs(a, b Ref) int {
@@ -115,7 +115,7 @@ type denialExplainer struct {
 func (e *denialExplainer) explain(key denialKey, rate float64) PolicyDenial {
 	d := PolicyDenial{Workload: key.workload, Port: key.Port, ClientKind: ClientNone, Reason: key.Reason,
 		Unit: UnitRequest, RPS: rate, Others: []PolicyLink{}, Command: key.PromQL(e.query.Window)}
-	if isName(key.workload.Name) && isName(key.workload.Namespace) {
+	if hasLogs(key.workload.Kind) && isName(key.workload.Name) && isName(key.workload.Namespace) {
 		d.Logs = fmt.Sprintf("kubectl logs %s -n %s -c %s | grep denied", argument(key.workload), key.workload.Namespace,
 			mesh.ProxyContainer)
 	}
@@ -156,6 +156,9 @@ func (e *denialExplainer) maySee(namespace string) bool {
 	return read || e.rights.mayRead("pod", namespace)
 }
 
+// hasLogs reports whether `kubectl logs` takes a kind. Owner references of pods can name any other kind.
+func hasLogs(kind string) bool { return kind == "pod" || isWorkload(kind) && kind != "cronjob" }
+
 // isName reports whether an object can have the name, which came with metrics. Then a command may have it too.
 func isName(name string) bool { return len(validation.IsDNS1123Subdomain(name)) == 0 }
 
@@ -179,7 +182,7 @@ func (e *denialExplainer) object(id string) *PolicyObject {
 
 func (e *denialExplainer) accessPolicy(id string) string {
 	for _, s := range e.policies.objects {
-		if t, ok := s.typed.(*v1alpha1.Server); ok && policyID(s.kind, t.Namespace, t.Name) == id {
+		if t, ok := s.Object.(*v1alpha1.Server); ok && policyID(s.Kind, t.Namespace, t.Name) == id {
 			return accessPolicyOf(t)
 		}
 	}

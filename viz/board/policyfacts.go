@@ -106,11 +106,7 @@ func (p *policies) describeServer(o *PolicyObject, t *v1alpha1.Server) {
 		return // the status says so
 	}
 	selected, all := map[Ref]int{}, map[Ref]int{}
-	for i := range p.pods {
-		pod := &p.pods[i]
-		if pod.Namespace != t.Namespace || cluster.Finished(pod) {
-			continue
-		}
+	for _, pod := range p.podsOf(t.Namespace) {
 		workload := workloadOf(pod)
 		all[workload]++
 		if selector.Matches(labels.Set(pod.Labels)) {
@@ -127,6 +123,19 @@ func (p *policies) describeServer(o *PolicyObject, t *v1alpha1.Server) {
 	if len(selected) == 0 && p.podsErr == nil {
 		o.fact("Selected now", "no pod")
 	}
+}
+
+// podsOf returns the pods of a namespace that have not ended.
+func (p *policies) podsOf(namespace string) []*corev1.Pod {
+	if p.living == nil {
+		p.living = map[string][]*corev1.Pod{}
+		for i := range p.pods {
+			if pod := &p.pods[i]; !cluster.Finished(pod) {
+				p.living[pod.Namespace] = append(p.living[pod.Namespace], pod)
+			}
+		}
+	}
+	return p.living[namespace]
 }
 
 func accessPolicyOf(t *v1alpha1.Server) string { return cmp.Or(t.Spec.AccessPolicy, string(mesh.Deny)) }
@@ -148,9 +157,9 @@ func (p *policies) describeServerAuthorization(o *PolicyObject, t *v1alpha1.Serv
 		o.link(RoleTarget, v1alpha1.PolicyGroup, "Server", t.Namespace, t.Spec.Server.Name)
 	} else if t.Spec.Server.Selector != nil {
 		o.fact("Servers with", selectorText(t.Spec.Server.Selector))
+		selector, err := metav1.LabelSelectorAsSelector(t.Spec.Server.Selector)
 		for _, s := range p.objects {
-			server, ok := s.typed.(*v1alpha1.Server)
-			selector, err := metav1.LabelSelectorAsSelector(t.Spec.Server.Selector)
+			server, ok := s.Object.(*v1alpha1.Server)
 			if ok && err == nil && server.Namespace == t.Namespace && selector.Matches(labels.Set(server.Labels)) {
 				o.link(RoleTarget, v1alpha1.PolicyGroup, "Server", server.Namespace, server.Name)
 			}

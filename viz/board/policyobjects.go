@@ -2,118 +2,38 @@ package board
 
 import (
 	"cmp"
-	"context"
 	"fmt"
 	"slices"
 	"strings"
 
-	"golang.org/x/sync/errgroup"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
-	"github.com/tulle-mesh/tulle/cli/cluster"
 	"github.com/tulle-mesh/tulle/controller/kinds"
 	"github.com/tulle-mesh/tulle/viz/metrics"
+	"github.com/tulle-mesh/tulle/viz/objects"
 )
 
-// policySource is an object as the API server has it.
-type policySource struct {
-	kind  kinds.Kind
-	typed metav1.Object
-	// fault is why the spec could not be decoded; nil if it could.
-	fault  error
-	status policyStatus
-}
-
-// policyStatus is as much of a status as the page shows.
-type policyStatus struct {
-	Parents    []gatewayv1.RouteParentStatus `json:"parents,omitempty"`
-	Conditions []metav1.Condition            `json:"conditions,omitempty"`
-}
-
-// policyPageSize is how many objects one request asks for.
-const policyPageSize = 500
-
-// listPolicies returns the objects of each kind that configures the mesh. A kind that the cluster lacks has none. It
-// also returns the resources that the viewer may not list.
-func listPolicies(ctx context.Context, cl *cluster.Client, namespace string) (out []policySource, unread []string,
-	err error) {
-	all := kinds.Configuration()
-	found := make([][]policySource, len(all))
-	forbidden := make([]bool, len(all))
-	group, ctx := errgroup.WithContext(ctx)
-	for i, k := range all {
-		group.Go(func() error {
-			var err error
-			found[i], err = listPolicyKind(ctx, cl, k, namespace)
-			if forbidden[i] = apierrors.IsForbidden(err); forbidden[i] {
-				return nil
-			}
-			return err
-		})
-	}
-	if err := group.Wait(); err != nil {
-		return nil, nil, err
-	}
-	for i, k := range all {
-		out = append(out, found[i]...)
-		if forbidden[i] {
-			unread = append(unread, k.Definition())
-		}
-	}
-	return out, unread, nil
-}
-
-func listPolicyKind(ctx context.Context, cl *cluster.Client, k kinds.Kind, namespace string) (out []policySource,
-	err error) {
-	for _, version := range k.Versions {
-		options := metav1.ListOptions{Limit: policyPageSize}
-		for {
-			list, err := cl.Dynamic.Resource(k.Resource(version)).Namespace(namespace).List(ctx, options)
-			if apierrors.IsNotFound(err) || apimeta.IsNoMatchError(err) {
-				break
-			}
-			if err != nil {
-				return nil, fmt.Errorf("list %s: %w", k.Definition(), err)
-			}
-			for i := range list.Items {
-				out = append(out, newPolicySource(k, &list.Items[i]))
-			}
-			if options.Continue = list.GetContinue(); options.Continue == "" {
-				return out, nil
-			}
-		}
-	}
-	return nil, nil
-}
-
-// newPolicySource decodes an object. A status that cannot be decoded is like none.
-func newPolicySource(k kinds.Kind, u *unstructured.Unstructured) policySource {
-	s := policySource{kind: k, typed: k.New()}
-	if status, ok := u.Object["status"].(map[string]any); ok {
-		if runtime.DefaultUnstructuredConverter.FromUnstructured(status, &s.status) != nil {
-			s.status = policyStatus{}
-		}
-	}
-	delete(u.Object, "status")
-	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(u.Object, s.typed); err != nil {
-		s.fault, s.typed = err, u
-	}
-	return s
-}
-
-// unreadNote says which kinds the viewer may not list.
-func unreadNote(resources []string, namespace string) string {
+// unreadNotes say which kinds the page does not have, and why.
+func unreadNotes(unread []objects.Unread, namespace string) (notes []string) {
 	where := "all namespaces"
 	if namespace != "" {
 		where = fmt.Sprintf("namespace %q", namespace)
 	}
-	return fmt.Sprintf("Some objects are not shown: you need the verb list in %s on %s.", where,
-		strings.Join(resources, ", "))
+	var forbidden []string
+	for _, u := range unread {
+		if apierrors.IsForbidden(u.Err) {
+			forbidden = append(forbidden, u.Resource)
+			continue
+		}
+		notes = append(notes, fmt.Sprintf("Some objects are not shown: %s.", metrics.Printable(u.Err.Error(), 300)))
+	}
+	if len(forbidden) > 0 {
+		notes = append(notes, fmt.Sprintf("Some objects are not shown: you need the verb list in %s on %s.", where,
+			strings.Join(forbidden, ", ")))
+	}
+	return notes
 }
 
 // policyID returns the ID of an object.
@@ -122,28 +42,28 @@ func policyID(k kinds.Kind, namespace, name string) string {
 }
 
 // newPolicyObject returns what the object itself says.
-func newPolicyObject(s policySource) PolicyObject {
+func newPolicyObject(s objects.Configured) PolicyObject {
 	o := PolicyObject{
-		ID:  policyID(s.kind, s.typed.GetNamespace(), s.typed.GetName()),
-		Ref: Ref{Kind: s.kind.Name, Namespace: s.typed.GetNamespace(), Name: s.typed.GetName()}, Group: s.kind.Group,
-		Created: s.typed.GetCreationTimestamp().UTC(), Conditions: []PolicyCondition{}, Facts: []PolicyFact{},
+		ID:  policyID(s.Kind, s.Object.GetNamespace(), s.Object.GetName()),
+		Ref: Ref{Kind: s.Kind.Name, Namespace: s.Object.GetNamespace(), Name: s.Object.GetName()}, Group: s.Kind.Group,
+		Created: s.Object.GetCreationTimestamp().UTC(), Conditions: []PolicyCondition{}, Facts: []PolicyFact{},
 		Links: []PolicyLink{},
-		Command: fmt.Sprintf("kubectl get %s %s -n %s -o yaml", s.kind.Definition(), s.typed.GetName(),
-			s.typed.GetNamespace()),
+		Command: fmt.Sprintf("kubectl get %s %s -n %s -o yaml", s.Kind.Definition(), s.Object.GetName(),
+			s.Object.GetNamespace()),
 	}
-	for _, c := range s.status.Conditions {
-		o.Conditions = append(o.Conditions, newPolicyCondition(c, s.typed.GetGeneration()))
+	for _, c := range s.Status.Conditions {
+		o.Conditions = append(o.Conditions, newPolicyCondition(c, s.Object.GetGeneration()))
 	}
-	for _, parent := range s.status.Parents {
+	for _, parent := range s.Status.Parents {
 		for _, c := range parent.Conditions {
-			condition := newPolicyCondition(c, s.typed.GetGeneration())
+			condition := newPolicyCondition(c, s.Object.GetGeneration())
 			condition.Parent, condition.Controller = parentText(parent.ParentRef), string(parent.ControllerName)
 			o.Conditions = append(o.Conditions, condition)
 		}
 	}
-	if s.fault != nil {
+	if s.Fault != nil {
 		o.Conditions = append(o.Conditions, PolicyCondition{Type: "Decoded", Status: string(metav1.ConditionFalse),
-			Message: metrics.Printable(s.fault.Error(), 500), State: SeverityError})
+			Message: metrics.Printable(s.Fault.Error(), 500), State: SeverityError})
 	}
 	o.State = policyState(o.Conditions)
 	return o
@@ -199,9 +119,7 @@ func (p *policies) build() []PolicyObject {
 	index := map[string]int{}
 	for _, s := range p.objects {
 		o := newPolicyObject(s)
-		if s.fault == nil {
-			p.describe(&o, s.typed)
-		}
+		p.describe(&o, s.Object)
 		index[o.ID] = len(out)
 		out = append(out, o)
 	}
@@ -220,14 +138,31 @@ func (p *policies) build() []PolicyObject {
 		}
 	}
 	for i := range out {
-		p.count(&out[i])
+		p.count(&out[i], p.objects[i].Object)
 		slices.SortStableFunc(out[i].Links, func(a, b PolicyLink) int {
 			return cmp.Or(cmp.Compare(slices.Index(roles, a.Role), slices.Index(roles, b.Role)),
 				cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
 		})
-		out[i].Links = slices.CompactFunc(out[i].Links, func(a, b PolicyLink) bool { return a == b })
+		out[i].boundLinks()
 	}
 	return out
+}
+
+// boundLinks leaves out links that are twice there, and those of a role beyond maxRoleLinks.
+func (o *PolicyObject) boundLinks() {
+	counts, last := map[string]int{}, PolicyLink{}
+	o.Links = slices.DeleteFunc(o.Links, func(l PolicyLink) bool {
+		if l == last {
+			return true
+		}
+		last = l
+		counts[l.Role]++
+		if over := counts[l.Role] > maxRoleLinks; over {
+			o.MoreLinks++
+			return true
+		}
+		return false
+	})
 }
 
 // roles are in the order in which a page shows them.
@@ -237,5 +172,6 @@ var roles = []string{RoleParent, RoleTarget, RolePods, RoleBackend, RoleRequires
 func (p *policies) reads(id string) bool {
 	definition, rest, _ := strings.Cut(id, "/")
 	namespace, _, _ := strings.Cut(rest, "/")
-	return !slices.Contains(p.unread, definition) && (p.query.Namespace == "" || p.query.Namespace == namespace)
+	is := func(u objects.Unread) bool { return u.Resource == definition }
+	return !slices.ContainsFunc(p.unread, is) && (p.query.Namespace == "" || p.query.Namespace == namespace)
 }

@@ -5,6 +5,9 @@ import (
 	"slices"
 	"strings"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/tulle-mesh/tulle/crds/v1alpha1"
 	"github.com/tulle-mesh/tulle/viz/authz"
 	"github.com/tulle-mesh/tulle/viz/routes"
 )
@@ -16,7 +19,7 @@ const (
 )
 
 // count adds what the object did in the window.
-func (p *policies) count(o *PolicyObject) {
+func (p *policies) count(o *PolicyObject, object metav1.Object) {
 	var isOwn func(authz.Row) bool
 	switch o.Kind {
 	case "Server":
@@ -31,8 +34,11 @@ func (p *policies) count(o *PolicyObject) {
 		}
 		p.countRouted(o, func(r routes.Row) bool { return r.Route == o.Name })
 	case "ServiceProfile":
-		names := o.valuesOf("Routes")
-		p.countRouted(o, func(r routes.Row) bool { return r.Route == routes.Default || slices.Contains(names, r.Route) })
+		profile, ok := object.(*v1alpha1.ServiceProfile)
+		named := func(r routes.Row) bool {
+			return ok && slices.ContainsFunc(profile.Spec.Routes, func(of v1alpha1.RouteSpec) bool { return of.Name == r.Route })
+		}
+		p.countRouted(o, func(r routes.Row) bool { return r.Route == routes.Default || named(r) })
 		return
 	case "HTTPLocalRateLimitPolicy":
 		p.countLimited(o)
@@ -151,14 +157,4 @@ func (o *PolicyObject) linked(role, kind string) (out []PolicyLink) {
 		}
 	}
 	return out
-}
-
-// valuesOf returns the values of a fact, as far as the page has them.
-func (o *PolicyObject) valuesOf(fact string) []string {
-	for _, f := range o.Facts {
-		if f.Name == fact {
-			return f.Values
-		}
-	}
-	return nil
 }

@@ -165,7 +165,7 @@ func (v *serviceView) callers(ctx context.Context, s Sources) ([]string, error) 
 		if n, ok := open[r]; ok {
 			caller.TCPOpen = &n
 		}
-		if isWorkload(r.Kind) {
+		if inCommands(r) {
 			caller.Command = fmt.Sprintf("tulle viz stat-outbound %s -n %s -t %s", argument(r), r.Namespace,
 				Span(v.query.Window))
 		}

@@ -5,6 +5,8 @@ import (
 	"context"
 	"slices"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
 	"github.com/tulle-mesh/tulle/viz/resource"
 )
 
@@ -66,13 +68,20 @@ func (p *TapPage) addNamespaces(ctx context.Context, s Sources) error {
 	return nil
 }
 
+// addWorkloads adds the workloads of a namespace, of the kinds that the viewer may list.
 func (p *TapPage) addWorkloads(ctx context.Context, s Sources, namespace string) error {
+	var forbidden []error
 	for _, name := range listedWorkloads {
 		kind, err := resource.ParseKind(name)
 		if err != nil {
 			return err
 		}
 		objects, err := s.Objects.List(ctx, kind, namespace, "")
+		if apierrors.IsForbidden(err) {
+			forbidden = append(forbidden, err)
+			p.Notes = append(p.Notes, err.Error())
+			continue
+		}
 		if err != nil {
 			return err
 		}
@@ -81,6 +90,9 @@ func (p *TapPage) addWorkloads(ctx context.Context, s Sources, namespace string)
 			t.count(o.Pods)
 			p.Targets = append(p.Targets, t)
 		}
+	}
+	if len(forbidden) == len(listedWorkloads) {
+		return forbidden[0]
 	}
 	if len(p.Targets) == 0 {
 		return resource.CheckNamespace(ctx, s.Objects, namespace)

@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/tulle-mesh/tulle/viz/resource"
 )
@@ -17,6 +19,9 @@ type tapObjects map[string][]resource.Object
 func (l tapObjects) List(_ context.Context, k resource.Kind, namespace, _ string) (out []resource.Object, err error) {
 	if k.Name == resource.Namespace {
 		return []resource.Object{{Name: "shop"}}, nil
+	}
+	if _, forbidden := l["forbidden "+k.Name]; forbidden {
+		return nil, apierrors.NewForbidden(schema.GroupResource{Resource: k.Plural}, "", errors.New("no right"))
 	}
 	for _, o := range l[k.Name] {
 		if namespace == "" || namespace == o.Namespace {
@@ -57,5 +62,19 @@ func TestTap(t *testing.T) {
 	if _, err := Tap(t.Context(), Sources{Objects: tapObjects{}}, Query{Namespace: "shp"}); !errors.Is(err,
 		resource.ErrNotFound) {
 		t.Errorf("a namespace that does not exist: got error %v", err)
+	}
+}
+
+func TestTapWithoutTheRightToAKind(t *testing.T) {
+	objects := tapObjects{"forbidden cronjob": nil, "deployment": {{Namespace: "shop", Name: "web"}}}
+	page, err := Tap(t.Context(), Sources{Objects: objects}, Query{Namespace: "shop"})
+	if err != nil || len(page.Targets) != 1 || len(page.Notes) != 1 {
+		t.Errorf("targets %+v, notes %q, error %v", page.Targets, page.Notes, err)
+	}
+	for _, kind := range listedWorkloads {
+		objects["forbidden "+kind] = nil
+	}
+	if _, err := Tap(t.Context(), Sources{Objects: objects}, Query{Namespace: "shop"}); !apierrors.IsForbidden(err) {
+		t.Errorf("without any right: got error %v", err)
 	}
 }

@@ -225,7 +225,7 @@ func TestTopologyEqualsCommands(t *testing.T) {
 			}
 		}
 		for _, e := range page.Edges {
-			if to := nodes[e.To]; isObject(nodes[e.From]) && isObject(to) {
+			if to := nodes[e.To]; inCommands(nodes[e.From]) && inCommands(to) {
 				compared++
 				row := statRow(t, s, nodes[e.From], &to)
 				compareNumbers(t, e.Command, e.Golden, e.TCPOpen, row)
@@ -372,5 +372,33 @@ func TestTopologyRefuses(t *testing.T) {
 		if err == nil || Refuse(err).Code != tt.code {
 			t.Errorf("%s: error %v; want %s", name, err, tt.code)
 		}
+	}
+}
+
+// TestTopologyPutsNoHostileNameIntoACommand: series come from pods, which can say anything.
+func TestTopologyPutsNoHostileNameIntoACommand(t *testing.T) {
+	series := sent("shop", "web", `dst_namespace="shop",dst_deployment="$(reboot)"`, mTLS("server", "shop", "api"),
+		57, 3) +
+		served("shop", `deployment="x;reboot"`, noProxyAtClient, 6, 0)
+	found := 0
+	for _, link := range []string{"namespace=shop", ""} {
+		page := topologyOf(t, graphSources(t, graphShop(), series), link)
+		for _, n := range page.Nodes {
+			if strings.Contains(n.Command, "reboot") {
+				t.Errorf("node %q: %s", n.Name, n.Command)
+			}
+		}
+		for _, e := range page.Edges {
+			if strings.Contains(e.ID, "reboot") {
+				found++
+			}
+			if strings.HasPrefix(e.Command, "tulle") && strings.Contains(e.Command, "reboot") ||
+				strings.Contains(e.SecurityCommand, "reboot") {
+				t.Errorf("edge %s: %s, %s", e.ID, e.Command, e.SecurityCommand)
+			}
+		}
+	}
+	if found == 0 {
+		t.Error("no edge has the name")
 	}
 }

@@ -19,8 +19,8 @@ func (g *graph) page(window string) (nodes []TopologyNode, out []TopologyEdge) {
 	for r, n := range g.nodes {
 		node := TopologyNode{ID: topologyID(r), Ref: r, Golden: newGolden(n.stats), Counted: n.counted, TCPOpen: n.tcpOpen()}
 		node.Meshed, node.Pods = g.rights.pods(r)
-		if arg := argument(r); n.counted {
-			node.Command = fmt.Sprintf("tulle viz stat %s%s -t %s", arg, namespaceFlag("-n", r), window)
+		if n.counted && inCommands(r) {
+			node.Command = fmt.Sprintf("tulle viz stat %s%s -t %s", argument(r), namespaceFlag("-n", r), window)
 		}
 		nodes = append(nodes, node)
 	}
@@ -115,24 +115,33 @@ func namespaceFlag(flag string, r Ref) string {
 	return " " + flag + " " + r.Namespace
 }
 
-// isObject reports whether commands can name a node.
-func isObject(r Ref) bool { return isWorkload(r.Kind) || r.Kind == resource.Namespace }
+// inCommands reports whether commands can name a node. Its name came with metrics, so it may be one that no object can
+// have, and on which a shell acts.
+func inCommands(r Ref) bool {
+	switch {
+	case r.Kind == resource.Namespace:
+		return isName(r.Name)
+	case isWorkload(r.Kind):
+		return isName(r.Name) && isName(r.Namespace)
+	}
+	return false
+}
 
 // edgeCommand returns the command, or the PromQL, that finds an edge's numbers; "" if there is none.
 func (g *graph) edgeCommand(e ends, window string) string {
 	from, to := e.from, e.to
 	switch {
-	case isObject(from) && isObject(to):
+	case inCommands(from) && inCommands(to):
 		toNamespace := ""
 		if to.Namespace != from.Namespace {
 			toNamespace = namespaceFlag("--to-namespace", to)
 		}
 		return fmt.Sprintf("tulle viz stat %s%s --to %s%s -t %s", argument(from), namespaceFlag("-n", from), argument(to),
 			toNamespace, window)
-	case from.Kind == NodeUnmeshed && isObject(to):
+	case from.Kind == NodeUnmeshed && inCommands(to):
 		return g.promQL(append(selects(to),
 			metrics.Is("direction", "inbound"), metrics.Not(tlsLabel, "true"), metrics.Not("authz_name", "probe")))
-	case isObject(from) && to.Kind == NodeExternal:
+	case inCommands(from) && to.Kind == NodeExternal:
 		match := append(selects(from), metrics.Is("direction", "outbound"), metrics.Is(edges.Destination.Namespace, ""))
 		if to.Name != "" {
 			match = append(match, metrics.Is(addrLabel, to.Name))
@@ -164,7 +173,7 @@ func selects(r Ref) []metrics.Match {
 func securityCommand(e ends) string {
 	for _, r := range []Ref{e.from, e.to} {
 		switch {
-		case e.to.Kind == NodeExternal: // viz edges leaves these out
+		case e.to.Kind == NodeExternal || !inCommands(r): // viz edges leaves out what is external
 		case isWorkload(r.Kind):
 			return fmt.Sprintf("tulle viz edges %s -n %s -o wide", argument(r), r.Namespace)
 		case r.Kind == resource.Namespace:

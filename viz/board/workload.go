@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"math"
 	"net/url"
 	"slices"
 	"strings"
@@ -94,9 +93,10 @@ type DenialRow struct {
 	Server string `json:"server"`
 	Route  string `json:"route"`
 	// Client is an identity, as in web.shop; "" if the client proved none. Hidden means that the viewer may not read its
-	// namespace.
-	Client string `json:"client"`
-	Hidden bool   `json:"hidden"`
+	// namespace, and Overflow that these are clients beyond the bound of the proxy's metrics.
+	Client   string `json:"client"`
+	Hidden   bool   `json:"hidden"`
+	Overflow bool   `json:"overflow"`
 	// Reason is why, as metrics have it.
 	Reason string `json:"reason"`
 	// Connections means that connections were denied, not HTTP requests.
@@ -294,57 +294,42 @@ func (v *workloadView) find(ctx context.Context, s Sources) (*subject.Subject, e
 	return subject.Find(ctx, s.Objects, v.request.Targets[0], v.request)
 }
 
-// deniedLabels tell denials apart.
-var deniedLabels = []string{"srv_kind", "srv_name", "route_name", clientLabel, "reason"}
-
 // denials reads whom policy denied.
 func (v *workloadView) denials(ctx context.Context, s Sources) ([]string, error) {
 	found, err := v.find(ctx, s)
 	if err != nil {
 		return nil, err
 	}
-	match := append(slices.Clone(found.Source.Match), metrics.Is("direction", "inbound"))
-	queries := []metrics.Query{}
-	for _, metric := range []string{metrics.InboundHTTPDenyTotal, metrics.InboundTCPDenyTotal} {
-		queries = append(queries, metrics.Query{Metric: metric, Match: match,
-			By: slices.Concat(found.Source.By, deniedLabels)})
-	}
-	answers, err := subject.Ask(ctx, s.Numbers, v.query.Window, []*subject.Subject{found},
-		func(*subject.Subject) []metrics.Query { return queries })
+	denials, notes, err := authz.ReadDenials(ctx, s.Numbers, found, v.query.Window)
 	if err != nil {
 		return nil, err
 	}
 	rights := newTopologyRights(ctx, s.Objects, topologyScope{namespaces: []string{v.query.Namespace}})
-	rates := map[DenialRow]float64{}
-	for i, samples := range answers.Samples[0] {
-		for _, sample := range found.Source.Attribute(samples) {
-			if !(sample.Value > 0) || math.IsInf(sample.Value, 0) {
-				continue
-			}
-			row := DenialRow{Route: sample.Labels["route_name"], Reason: sample.Labels["reason"],
-				Server: sample.Labels["srv_name"], Connections: i == 1}
-			if sample.Labels["srv_kind"] == "default" {
-				row.Server = "default:" + row.Server
-			}
-			if id, err := mesh.ParseID(sample.Labels[clientLabel]); err == nil {
-				row.Client, row.Hidden = identityText(id), !rights.mayRead("pod", id.Namespace)
-			}
-			if row.Hidden {
-				row.Client = ""
-			}
-			row.Command = queries[i].PromQL(answers.Window)
-			rates[row] += sample.Value / answers.Window.Seconds()
+	queries, rows := authz.DenialQueries(found), map[DenialRow]*DenialRow{}
+	for _, d := range denials {
+		row := DenialRow{Server: d.Server, Route: d.Route.Name, Reason: d.Reason, Connections: d.Opaque,
+			Overflow: d.Overflow}
+		if d.Client != "" {
+			id, err := mesh.ParseID(d.Client)
+			row.Client, row.Hidden = identityText(id), err != nil || !rights.mayRead("pod", id.Namespace)
 		}
+		if row.Hidden {
+			row.Client = ""
+		}
+		row.Command = queries[map[bool]int{true: 1}[d.Opaque]].PromQL(v.query.Window)
+		if rows[row] == nil {
+			rows[row] = new(row)
+		}
+		rows[row].RPS += d.Rate
 	}
-	for row, rate := range rates {
-		row.RPS = rate
-		v.page.Denials = append(v.page.Denials, row)
+	for _, row := range rows {
+		v.page.Denials = append(v.page.Denials, *row)
 	}
 	slices.SortFunc(v.page.Denials, func(a, b DenialRow) int {
 		return cmp.Or(cmp.Compare(b.RPS, a.RPS), cmp.Compare(a.Server, b.Server), cmp.Compare(a.Route, b.Route),
 			cmp.Compare(a.Client, b.Client), cmp.Compare(a.Reason, b.Reason))
 	})
-	return answers.Notes, rights.err
+	return notes, rights.err
 }
 
 // pods reads the pods with the numbers that `tulle viz stat pods` has.

@@ -90,6 +90,7 @@ const policySeries = `
 response_total{direction="inbound",SERVER,client_id="x",authz_kind="authorizationpolicy",authz_name="web",route_name="default",classification="success"} 60
 inbound_http_authz_deny_total{direction="inbound",SERVER,tls="true",client_id="spiffe://cluster.local/ns/far/sa/batch",reason="denied"} 30
 inbound_http_authz_deny_total{direction="inbound",SERVER,tls="true",client_id="spiffe://cluster.local/ns/shop/sa/web",reason="denied"} 6
+inbound_http_authz_deny_total{direction="inbound",SERVER,overflow="true",reason="denied"} 3
 inbound_tcp_authz_deny_total{direction="inbound",SERVER,tls="no_identity",reason="denied"} 12
 control_identity_cert_expiration_timestamp_seconds{namespace="shop",deployment="api",pod="api-1"} 1900000000
 `
@@ -236,9 +237,14 @@ func TestWorkloadShowsWhomPolicyDenied(t *testing.T) {
 		page := workloadPageOf(t, shopSources(t, tt.cluster), "api")
 		var got []string
 		for _, d := range page.Denials {
-			got = append(got, fmt.Sprintf("%s %s %v %s %.1f %v", d.Server, d.Client, d.Hidden, d.Reason, d.RPS, d.Connections))
+			line := fmt.Sprintf("%s %s %v %s %.1f %v", d.Server, d.Client, d.Hidden, d.Reason, d.RPS, d.Connections)
+			if d.Overflow {
+				line += " others"
+			}
+			got = append(got, line)
 		}
-		want := []string{tt.first, "http  false denied 0.2 true", "http web.shop false denied 0.1 false"}
+		want := []string{tt.first, "http  false denied 0.2 true", "http web.shop false denied 0.1 false",
+			"http  false denied 0.1 false others"}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("%s: denials (-want +got):\n%s", name, diff)
 		}
@@ -248,7 +254,7 @@ func TestWorkloadShowsWhomPolicyDenied(t *testing.T) {
 	for _, a := range page.Authorizations {
 		got = append(got, fmt.Sprintf("%s %s denied %.1f, %.1frps", a.Server, a.Authorization, a.Denied, a.RPS))
 	}
-	want := []string{"http  denied 0.6, 0.0rps", "http authorizationpolicy/admins denied 0.0, 0.0rps",
+	want := []string{"http  denied 0.7, 0.0rps", "http authorizationpolicy/admins denied 0.0, 0.0rps",
 		"http authorizationpolicy/web denied 0.0, 1.0rps"}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("authorizations (-want +got):\n%s", diff)

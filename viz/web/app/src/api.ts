@@ -163,6 +163,7 @@ export interface PolicyObject extends Ref {
   conditions: PolicyCondition[];
   facts: { name: string; values: string[]; more: number }[];
   links: PolicyLink[];
+  moreLinks: number; // how many are left out
   traffic: PolicyTraffic[] | null; // null if not known
   command: string;
 }
@@ -420,6 +421,7 @@ export interface DenialRow {
   route: string;
   client: string; // an identity; "" if none was proved
   hidden: boolean; // whether the viewer may not know the client
+  overflow: boolean; // whether these are clients beyond the bound of the proxy's metrics
   reason: string;
   connections: boolean; // whether connections were denied, not HTTP requests
   rps: number;

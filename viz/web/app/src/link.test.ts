@@ -7,6 +7,7 @@ test('an address holds only what differs from the defaults', () => {
     ['/topology?namespace=shop', { window: '5m' }, '/topology?namespace=shop&window=5m'],
     ['/topology?namespace=shop&window=5m', { window: '1m' }, '/topology?namespace=shop'],
     ['/topology?namespace=shop', { namespace: '' }, '/topology'],
+    ['/tap?path=/a?b', { method: 'GET' }, '/tap?path=%2Fa%3Fb&method=GET'],
     ['/tap?path=%2Fa%3Fb', { method: 'GET' }, '/tap?path=%2Fa%3Fb&method=GET'],
   ];
   for (const [address, changes, want] of cases) assert.equal(withParams(address, changes), want);

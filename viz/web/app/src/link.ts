@@ -7,7 +7,8 @@ export const defaultWindow = '1m';
 
 // withParams returns the address with the parameters changed: null, "" and the default window are left out.
 export function withParams(address: string, changes: Record<string, string | null>): string {
-  const [path = '/', search = ''] = address.split('?', 2);
+  const at = address.indexOf('?');
+  const [path, search] = at < 0 ? [address, ''] : [address.slice(0, at), address.slice(at + 1)];
   const params = new URLSearchParams(search);
   for (const [name, value] of Object.entries(changes)) {
     if (value === null || value === '' || (name === 'window' && value === defaultWindow)) params.delete(name);

@@ -181,8 +181,8 @@ function AppliesTo({ object, query }: { object: PolicyObject; query: Record<stri
   return (
     <span class="applies">
       {own.length === 0 && <span class="faint">named by</span>}
-      {shown.slice(0, 2).map((l) => <LinkTo key={`${l.kind}/${l.namespace}/${l.name}`} link={l} query={query} short />)}
-      {shown.length > 2 && <span class="faint">and {shown.length - 2} more</span>}
+      {shown.slice(0, 2).map((l) => <LinkTo key={`${l.kind}/${l.namespace}/${l.name}:${l.port}`} link={l} query={query} short />)}
+      {shown.length > 2 && <span class="faint">and {shown.length - 2}{object.moreLinks > 0 && ' or'} more</span>}
     </span>
   );
 }

@@ -92,7 +92,7 @@ function Remedy({ denial: d, query }: { denial: PolicyDenial; query: Record<stri
           <div><dt>Decided by</dt><dd>{decided.map((l) => <LinkTo key={l.kind} link={l} query={query} />)}</dd></div>
         )}
         {d.others.length > 0 && (
-          <div><dt>Allows others</dt><dd>{d.others.map((l) => <LinkTo key={l.id} link={l} query={query} />)}</dd></div>
+          <div><dt>Allows others</dt><dd>{d.others.map((l, i) => <LinkTo key={i} link={l} query={query} />)}</dd></div>
         )}
         {d.logs && <div><dt>Log of the proxy</dt><dd><Command>{d.logs}</Command></dd></div>}
       </dl>

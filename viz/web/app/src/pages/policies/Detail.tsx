@@ -1,5 +1,5 @@
 import type { PolicyCondition, PolicyLink, PolicyObject, PolicyRole, PolicyState, PolicyTraffic } from '../../api';
-import { none } from '../../format';
+import { count, none } from '../../format';
 import { linkTo, pathOf, withParams } from '../../link';
 import { Badge, type Tone } from '../../ui/Badge';
 import { Command } from '../../ui/Command';
@@ -28,8 +28,8 @@ export function Detail({ object, query }: { object: PolicyObject; query: Record<
       <section aria-label="What it says">
         <h3>What it says</h3>
         <dl class="spec">
-          {object.facts.map((f) => (
-            <div key={f.name}>
+          {object.facts.map((f, i) => (
+            <div key={i}>
               <dt><bdi>{f.name}</bdi></dt>
               <dd>
                 {f.values.map((v, i) => <bdi key={i}>{v}</bdi>)}
@@ -47,13 +47,14 @@ export function Detail({ object, query }: { object: PolicyObject; query: Record<
               </div>
             );
           })}
+          {object.moreLinks > 0 && <div><dt>Other objects</dt><dd class="faint">{count(object.moreLinks)} more</dd></div>}
         </dl>
       </section>
       {object.traffic && object.traffic.length > 0 && (
         <section aria-label="What it did">
           <h3>What it did in the window</h3>
           <Table caption={`The requests of ${object.kind} ${object.name}`} columns={columns} rows={object.traffic}
-            rowKey={(t) => [t.result, t.unit, t.server, t.route, t.authorization, t.port].join('|')} />
+            rowKey={(t) => [t.result, t.unit, t.server, t.route, t.authorization, t.service?.namespace, t.service?.name, t.port].join('|')} />
         </section>
       )}
       {object.traffic?.length === 0 && <p class="faint">No request met it in the window.</p>}

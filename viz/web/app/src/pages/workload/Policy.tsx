@@ -16,7 +16,7 @@ function Place(props: { server: string }) {
     ? <span class="soft">{props.server === '[default]' ? 'no Server' : placeOf(props.server)}</span> : <Name most={34}>{props.server}</Name>;
 }
 
-const clientOf = (d: DenialRow) => d.hidden ? 'a client that you may not see' : d.client || 'a client without an identity';
+const clientOf = (d: DenialRow) => d.hidden ? 'a client that you may not see' : d.overflow ? 'further clients' : d.client || 'a client without an identity';
 
 // Denials says who was denied.
 export function Denials(props: { rows: DenialRow[]; window: string; command: string }) {
@@ -30,7 +30,7 @@ export function Denials(props: { rows: DenialRow[]; window: string; command: str
     { key: 'rps', title: 'Rate', numeric: true, sort: (d) => -d.rps, cell: (d) => <Rps value={d.rps} title={d.command} /> },
   ];
   return <Table caption="Who was denied" columns={columns} rows={props.rows}
-    rowKey={(d) => `${d.client}/${d.hidden}/${d.server}/${d.route}/${d.reason}/${d.connections}`}
+    rowKey={(d) => `${d.client}/${d.hidden}/${d.overflow}/${d.server}/${d.route}/${d.reason}/${d.connections}`}
     empty={<Nothing><Icon name="check" class="ok-text" /> Policy denied nobody in the last {props.window}.</Nothing>} />;
 }
 

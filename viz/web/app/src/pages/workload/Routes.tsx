@@ -56,7 +56,7 @@ export function Splits({ rows, own }: { rows: RouteRow[]; own: string }) {
   return (
     <div class="splits">
       {splitsOf(rows).map((r) => (
-        <figure key={`${serviceOf(r, own)}/${r.route}`} class="card split" title={r.command}>
+        <figure key={`${serviceOf(r, own)}/${r.kind}/${r.route}`} class="card split" title={r.command}>
           <figcaption>
             <strong><Name most={40}>{r.route || r.service}</Name></strong>
             {r.kind && <Badge tone="neutral" icon={null}>{r.kind}</Badge>}

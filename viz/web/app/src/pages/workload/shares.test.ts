@@ -22,6 +22,11 @@ test('what flows far from its weight is marked, unless there are few attempts', 
   assert.deepEqual(off(backend('v1', 0, null, 0.9), backend('v2', 0, null, 0.1)), ['v1 false', 'v2 false']);
 });
 
+test('backends of one Service differ by their ports', () => {
+  const backends = [backend('v1', 1, 0.5, 0.5), { ...backend('v1', 1, 0.5, 0.5), port: '81' }, backend('v2', 0, null, 0)];
+  assert.deepEqual(sharesOf(row(...backends), 'shop').map((s) => s.name), ['v1:80', 'v1:81', 'v2']);
+});
+
 test('a route with one backend is no split', () => {
   assert.equal(splitsOf([row(backend('v1', 1, 1, null)), row(backend('v1', 1, 1, 1), backend('v2', 0, null, 0))]).length, 1);
 });

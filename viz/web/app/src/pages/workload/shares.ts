@@ -29,9 +29,10 @@ const far = 0.1;
 // not for a few attempts, and not while nothing flows.
 export function sharesOf(row: RouteRow, own: string): Share[] {
   const attempts = row.backends.reduce((sum, b) => sum + b.rps, 0);
+  const one = (b: BackendRow) => row.backends.filter((o) => o.namespace === b.namespace && o.service === b.service).length === 1;
   const size = (b: BackendRow) => b.wished ?? b.share ?? 0;
   return [...row.backends].sort((a, b) => size(b) - size(a) || a.service.localeCompare(b.service)).map((b) => ({
-    name: serviceOf({ namespace: b.namespace, service: b.service, port: '' }, own), share: b.share, wished: b.wished,
+    name: serviceOf({ namespace: b.namespace, service: b.service, port: one(b) ? '' : b.port }, own), share: b.share, wished: b.wished,
     success: b.success, invalid: b.invalid,
     off: attempts >= few && b.wished !== null && Math.abs((b.share ?? 0) - b.wished) > far,
   }));
