@@ -84,9 +84,9 @@ func (f *webFlags) run(ctx context.Context, env *daemon.Env) error {
 	}
 	metricsAPI := metricsclient.New(metricsclient.Config{URL: cmp.Or(f.metricsAPIURL,
 		fmt.Sprintf("http://%s.%s.svc.%s:%d", mesh.MetricsAPIName, f.vizNamespace, f.clusterDomain, mesh.MetricsAPIPort))})
-	shared := web.NewShared(metricsAPI)
+	shared := web.NewSharedSource(metricsAPI)
 	defer shared.Close()
-	authenticator, err := f.authenticator(config, shared, web.KeepHistory(metricsAPI.AskHistory))
+	authenticator, err := f.authenticator(config, shared, web.CacheHistory(metricsAPI.AskHistory))
 	if err != nil {
 		return err
 	}
@@ -114,8 +114,8 @@ func (f *webFlags) config(log *zap.Logger) (web.Config, error) {
 		}
 	}
 	cfg := web.Config{Hosts: []string{host}, Origin: external.Scheme + "://" + host, Log: log,
-		About: func(context.Context) web.About {
-			return web.About{Version: version, GrafanaURL: f.grafanaURL, TraceURL: f.traceURL}
+		AppConfig: func(context.Context) web.AppConfig {
+			return web.AppConfig{Version: version, GrafanaURL: f.grafanaURL, TraceURL: f.traceURL}
 		}}
 	// An ingress may name the Service.
 	for _, domain := range []string{"", ".svc", ".svc." + f.clusterDomain} {

@@ -23,11 +23,11 @@ import (
 )
 
 const (
-	// knownFor is how long a viewer is known by the same credentials. After at most twice that time, nothing is kept.
-	knownFor = time.Minute
-	// maxViewers bounds the viewers that are known at once, and maxUnknown the credentials that are looked at at once.
+	// viewerTTL is how long a viewer is known by the same credentials. After at most twice that time, nothing is kept.
+	viewerTTL = time.Minute
+	// maxViewers bounds the viewers that are known, and maxLookups the questions to the API server that run at once.
 	maxViewers = 2000
-	maxUnknown = 32
+	maxLookups = 32
 )
 
 // ClusterConfig configures an Authenticator.
@@ -49,36 +49,36 @@ type ClusterConfig struct {
 // Authenticator finds who sends a request to a server in a cluster.
 type Authenticator struct {
 	cfg     ClusterConfig
-	unknown chan struct{} // holds one value for each viewer that is looked at
+	lookups chan struct{} // holds one value for each lookup that runs
 
 	mu     sync.Mutex // guards the fields below
-	known  map[string]*knownViewer
+	known  map[string]*lookup
 	forgot time.Time // when old viewers were forgotten
 }
 
-// knownViewer is the viewer of credentials.
-type knownViewer struct {
+// lookup is who has some credentials, or why that is not known.
+type lookup struct {
 	at     time.Time
 	done   chan struct{} // closed when the fields below are set
 	viewer Viewer
-	denied *Denied
+	denied *AuthError
 }
 
-// Denied is why a request has no viewer.
-type Denied struct {
+// AuthError is why a request has no viewer.
+type AuthError struct {
 	Status int
 	Why    *board.Refusal
 }
 
 // Error implements error.
-func (d *Denied) Error() string { return d.Why.Message }
+func (d *AuthError) Error() string { return d.Why.Message }
 
 // NewAuthenticator returns an Authenticator.
 func NewAuthenticator(cfg ClusterConfig) *Authenticator {
-	return &Authenticator{cfg: cfg, unknown: make(chan struct{}, maxUnknown), known: map[string]*knownViewer{}}
+	return &Authenticator{cfg: cfg, lookups: make(chan struct{}, maxLookups), known: map[string]*lookup{}}
 }
 
-// Viewer returns who sends a request. Its error is a *Denied.
+// Viewer returns who sends a request. Its error is an *AuthError.
 func (a *Authenticator) Viewer(r *http.Request) (Viewer, error) {
 	credentials, ok := a.cfg.Impersonation.read(r)
 	if !ok {
@@ -90,7 +90,7 @@ func (a *Authenticator) Viewer(r *http.Request) (Viewer, error) {
 	key := credentials.key()
 	known, first := a.find(key)
 	if first {
-		a.learn(r.Context(), key, credentials, known)
+		a.lookUp(r.Context(), key, credentials, known)
 	}
 	select {
 	case <-known.done:
@@ -103,15 +103,15 @@ func (a *Authenticator) Viewer(r *http.Request) (Viewer, error) {
 	return known.viewer, nil
 }
 
-// find returns what is known of credentials. The first one who finds it has to learn the rest.
-func (a *Authenticator) find(key string) (known *knownViewer, first bool) {
+// find returns what is known of credentials. The first one who finds it has to look it up.
+func (a *Authenticator) find(key string) (known *lookup, first bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if k := a.known[key]; k != nil && time.Since(k.at) < knownFor {
+	if k := a.known[key]; k != nil && time.Since(k.at) < viewerTTL {
 		return k, false
 	}
 	a.forget()
-	k := &knownViewer{at: time.Now(), done: make(chan struct{})}
+	k := &lookup{at: time.Now(), done: make(chan struct{})}
 	a.known[key] = k
 	return k, true
 }
@@ -119,14 +119,14 @@ func (a *Authenticator) find(key string) (known *knownViewer, first bool) {
 // forget forgets old viewers, from time to time, and makes room for one more: so somebody with many tokens keeps nobody
 // out. The caller holds the lock.
 func (a *Authenticator) forget() {
-	if full := len(a.known) >= maxViewers; !full && time.Since(a.forgot) < knownFor {
+	if full := len(a.known) >= maxViewers; !full && time.Since(a.forgot) < viewerTTL {
 		return
 	}
 	a.forgot = time.Now()
 	oldest := ""
 	for key, k := range a.known {
 		switch {
-		case time.Since(k.at) >= knownFor:
+		case time.Since(k.at) >= viewerTTL:
 			delete(a.known, key)
 		case oldest == "" || k.at.Before(a.known[oldest].at):
 			oldest = key
@@ -137,8 +137,8 @@ func (a *Authenticator) forget() {
 	}
 }
 
-// learn asks the API server who has the credentials. What it refuses is not kept.
-func (a *Authenticator) learn(ctx context.Context, key string, c Credentials, into *knownViewer) {
+// lookUp asks the API server who has the credentials. What it refuses is not kept.
+func (a *Authenticator) lookUp(ctx context.Context, key string, c Credentials, into *lookup) {
 	defer close(into.done)
 	defer func() {
 		if into.denied != nil {
@@ -150,8 +150,8 @@ func (a *Authenticator) learn(ctx context.Context, key string, c Credentials, in
 		}
 	}()
 	select {
-	case a.unknown <- struct{}{}:
-		defer func() { <-a.unknown }()
+	case a.lookups <- struct{}{}:
+		defer func() { <-a.lookups }()
 	default:
 		into.denied = busy
 		return
@@ -167,7 +167,7 @@ func (a *Authenticator) learn(ctx context.Context, key string, c Credentials, in
 	review, err := client.AuthenticationV1().SelfSubjectReviews().Create(ctx, &authenticationv1.SelfSubjectReview{},
 		metav1.CreateOptions{})
 	if err != nil {
-		into.denied = denied(err)
+		into.denied = authErrorOf(err)
 		return
 	}
 	name := review.Status.UserInfo.Username
@@ -206,24 +206,24 @@ func (c Credentials) key() string {
 const logInAgain = "Log in again where you log in to the dashboard. The proxy in front of it must send the header " +
 	"Authorization with a bearer token that the cluster accepts, or be configured to name its users."
 
-func unauthorized(message string) *Denied {
-	return &Denied{http.StatusUnauthorized, &board.Refusal{Code: board.Forbidden, Message: message, Remedy: logInAgain}}
+func unauthorized(message string) *AuthError {
+	return &AuthError{http.StatusUnauthorized, &board.Refusal{Code: board.Forbidden, Message: message, Remedy: logInAgain}}
 }
 
-func unavailable(err error) *Denied {
-	return &Denied{http.StatusServiceUnavailable, &board.Refusal{Code: board.Unavailable,
+func unavailable(err error) *AuthError {
+	return &AuthError{http.StatusServiceUnavailable, &board.Refusal{Code: board.Unavailable,
 		Message: fmt.Sprintf("cannot ask the cluster who you are: %v", err), Remedy: "Try again in a minute."}}
 }
 
 var busy = unavailable(errors.New("too many viewers ask at once"))
 
-// denied returns what an error of the API server means for the credentials.
-func denied(err error) *Denied {
+// authErrorOf returns what an error of the API server means for the credentials.
+func authErrorOf(err error) *AuthError {
 	switch {
 	case apierrors.IsUnauthorized(err):
 		return unauthorized("the cluster does not accept the bearer token")
 	case apierrors.IsForbidden(err):
-		return &Denied{http.StatusForbidden, &board.Refusal{Code: board.Forbidden,
+		return &AuthError{http.StatusForbidden, &board.Refusal{Code: board.Forbidden,
 			Message: fmt.Sprintf("the cluster does not let you ask who you are: %v", err),
 			Remedy: "Ask an administrator of the cluster for the rights of the ClusterRole system:basic-user. If a proxy " +
 				"names its users, the value web.impersonation of the installation has to list their groups."}}

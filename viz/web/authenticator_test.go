@@ -273,7 +273,7 @@ func TestHistoryIsOfTheViewersNamespaces(t *testing.T) {
 	var asked atomic.Int64
 	a := &api{}
 	auth := NewAuthenticator(ClusterConfig{Connect: a.connect, Namespaces: namespaces, ControlNamespace: "tulle",
-		History: KeepHistory(func(context.Context, metrics.HistoryRequest) (metrics.History, error) {
+		History: CacheHistory(func(context.Context, metrics.HistoryRequest) (metrics.History, error) {
 			asked.Add(1)
 			sample := func(namespace string, n float64) metrics.Sample {
 				return metrics.Sample{Labels: map[string]string{"namespace": namespace}, Value: n}
@@ -447,7 +447,7 @@ func TestViewersAreForgotten(t *testing.T) {
 		if _, first := a.find("0"); !first {
 			t.Error("the oldest is still known")
 		}
-		time.Sleep(knownFor)
+		time.Sleep(viewerTTL)
 		if a.find("new"); len(a.known) != 1 {
 			t.Errorf("%d viewers are known after a while", len(a.known))
 		}
@@ -526,7 +526,7 @@ func TestManyViewersCostAsMuchAsOne(t *testing.T) {
 	ask := func(n int) (questions int) {
 		began := time.Now()
 		source := &counting{}
-		shared := NewShared(source)
+		shared := NewSharedSource(source)
 		defer shared.Close()
 		b, a := inClusterWith(t, shared)
 		for i := range n {
@@ -542,7 +542,7 @@ func TestManyViewersCostAsMuchAsOne(t *testing.T) {
 		if got := a.connected.Load(); got != int64(n) {
 			t.Errorf("%d viewers are %d for the cluster", n, got)
 		}
-		return source.count() - int(time.Since(began)/sharedFor) // numbers are shared for that long
+		return source.count() - int(time.Since(began)/answerTTL) // numbers are shared for that long
 	}
 	if one, many := ask(1), ask(viewers); many > one {
 		t.Errorf("%d viewers asked %d times, one asked %d times", viewers, many, one)

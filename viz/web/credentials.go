@@ -16,8 +16,8 @@ const clientIDHeader = "L5d-Client-Id"
 const (
 	// maxName bounds the name of a user or a group.
 	maxName = 256
-	// reserved begins the names of users and groups of Kubernetes' own, which no identity provider has.
-	reserved = "system:"
+	// reservedPrefix begins the names of users and groups of Kubernetes' own, which no identity provider has.
+	reservedPrefix = "system:"
 )
 
 // Credentials are what a viewer has: a bearer token, or the name that an authenticating proxy vouches for.
@@ -100,6 +100,6 @@ func fromOwnProxy(r *http.Request) bool {
 
 // isName reports whether a text can be the name of a user or a group of an identity provider.
 func isName(name string) bool {
-	return name != "" && len(name) <= maxName && !strings.HasPrefix(name, reserved) &&
+	return name != "" && len(name) <= maxName && !strings.HasPrefix(name, reservedPrefix) &&
 		!strings.ContainsFunc(name, func(c rune) bool { return !unicode.IsPrint(c) })
 }

@@ -18,13 +18,14 @@ import (
 	"github.com/tulle-mesh/tulle/viz/board"
 )
 
-// policy is the Content-Security-Policy of every answer. Nothing inline runs, and nothing comes from elsewhere.
-const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
-	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+// contentSecurityPolicy is sent with every answer. No inline script or style runs, and everything that the page loads
+// comes from this server.
+const contentSecurityPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; " +
+	"connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
 // headers are those of every answer.
 var headers = map[string]string{
-	"Content-Security-Policy":      policy,
+	"Content-Security-Policy":      contentSecurityPolicy,
 	"X-Frame-Options":              "DENY",
 	"X-Content-Type-Options":       "nosniff",
 	"Referrer-Policy":              "no-referrer",
@@ -41,7 +42,7 @@ const (
 
 // ServeHTTP implements http.Handler: the checks that every request passes, in their order.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	defer s.recovered(w, r)
+	defer s.recoverPanic(w, r)
 	for name, value := range headers {
 		w.Header().Set(name, value)
 	}
@@ -54,7 +55,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	switch {
 	case why != nil:
-		refuse(w, status, why)
+		writeRefusal(w, status, why)
 	case s.cfg.Authenticate != nil:
 		s.serveViewer(w, r, api)
 	case !api && s.session.begin(w, r):
@@ -73,7 +74,7 @@ func (s *Server) serveSession(w http.ResponseWriter, r *http.Request, api bool) 
 		defer context.AfterFunc(ended, cancel)()
 		s.mux.ServeHTTP(w, withViewer(r.WithContext(ctx), s.cfg.Viewer))
 	case api:
-		refuse(w, http.StatusUnauthorized, &board.Refusal{Code: board.Forbidden, Message: "this browser has no session",
+		writeRefusal(w, http.StatusUnauthorized, &board.Refusal{Code: board.Forbidden, Message: "this browser has no session",
 			Remedy: openAgain})
 	default:
 		askForToken(w)
@@ -90,7 +91,7 @@ func (s *Server) serveViewer(w http.ResponseWriter, r *http.Request, api bool) {
 		return
 	}
 	connlimit.LeaveBody(w, r)
-	var denied *Denied
+	var denied *AuthError
 	if !errors.As(err, &denied) {
 		denied = unavailable(err)
 	}
@@ -98,7 +99,7 @@ func (s *Server) serveViewer(w http.ResponseWriter, r *http.Request, api bool) {
 		w.Header().Set("WWW-Authenticate", "Bearer") // RFC 9110 section 11.6.1
 	}
 	if api {
-		refuse(w, denied.Status, denied.Why)
+		writeRefusal(w, denied.Status, denied.Why)
 		return
 	}
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
@@ -156,22 +157,22 @@ func isJSON(r *http.Request) bool {
 	return err == nil && media == "application/json"
 }
 
-// recovered ends a request that panicked, and says so.
-func (s *Server) recovered(w http.ResponseWriter, r *http.Request) {
-	fault := recover()
+// recoverPanic ends a request that panicked, and says so.
+func (s *Server) recoverPanic(w http.ResponseWriter, r *http.Request) {
+	panicked := recover()
 	switch {
-	case fault == nil:
+	case panicked == nil:
 		return
-	case fault == http.ErrAbortHandler:
-		panic(fault)
+	case panicked == http.ErrAbortHandler:
+		panic(panicked)
 	}
-	s.cfg.Log.Error("request panicked", zap.String("path", r.URL.Path), zap.Any("panic", fault), zap.Stack("stack"))
+	s.cfg.Log.Error("request panicked", zap.String("path", r.URL.Path), zap.Any("panic", panicked), zap.Stack("stack"))
 	if w.Header().Get("Content-Type") != "" { // the answer has begun
 		panic(http.ErrAbortHandler)
 	}
-	refuse(w, http.StatusInternalServerError, mistake)
+	writeRefusal(w, http.StatusInternalServerError, internalError)
 }
 
-// mistake is the Refusal after a panic.
-var mistake = &board.Refusal{Code: board.Unavailable, Message: "the dashboard made a mistake",
+// internalError is the Refusal after a panic.
+var internalError = &board.Refusal{Code: board.Unavailable, Message: "the dashboard made a mistake",
 	Remedy: "The output of `tulle viz dashboard`, or the log of the pod, has the details. Please report them."}

@@ -180,7 +180,7 @@ func TestHeadersOfEveryAnswer(t *testing.T) {
 		}
 	}
 	for _, loose := range []string{"unsafe", "*", "http:", "https:", "data:", "blob:"} {
-		if strings.Contains(policy, loose) {
+		if strings.Contains(contentSecurityPolicy, loose) {
 			t.Errorf("the policy has %q", loose)
 		}
 	}
@@ -338,7 +338,7 @@ func TestTokenIsNowhere(t *testing.T) {
 
 // TestPanicsAreSaid: one page that panics is a refusal, and the server goes on.
 func TestPanicsAreSaid(t *testing.T) {
-	b := start(t, func(c *Config) { c.About = func(context.Context) About { panic("a bug") } })
+	b := start(t, func(c *Config) { c.AppConfig = func(context.Context) AppConfig { panic("a bug") } })
 	b.logIn()
 	for path, want := range map[string]int{"/api/page?page=panics": http.StatusBadGateway,
 		"/api/config": http.StatusInternalServerError, "/api/page?page=overview": http.StatusOK} {

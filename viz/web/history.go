@@ -10,8 +10,8 @@ import (
 	"github.com/tulle-mesh/tulle/viz/metrics"
 )
 
-// maxHistories bounds the answers that KeepHistory keeps.
-const maxHistories = 256
+// maxCachedHistories bounds the answers that CacheHistory keeps.
+const maxCachedHistories = 256
 
 // keptHistory is the answer to one request.
 type keptHistory struct {
@@ -20,9 +20,9 @@ type keptHistory struct {
 	at      time.Time // zero before the first answer
 }
 
-// KeepHistory returns a function that asks the same again only after the step, because there is no new moment before.
+// CacheHistory returns a function that asks the same again only after the step, because there is no new moment before.
 // It forgets answers that are older. Several goroutines may use it, but must not change what is in an answer.
-func KeepHistory(ask func(context.Context, metrics.HistoryRequest) (metrics.History, error)) func(context.Context,
+func CacheHistory(ask func(context.Context, metrics.HistoryRequest) (metrics.History, error)) func(context.Context,
 	metrics.HistoryRequest) (metrics.History, error) {
 	var mu sync.Mutex // guards the map
 	all := map[string]*keptHistory{}
@@ -35,7 +35,7 @@ func KeepHistory(ask func(context.Context, metrics.HistoryRequest) (metrics.Hist
 		mu.Lock()
 		found := all[key]
 		if found == nil {
-			if len(all) >= maxHistories {
+			if len(all) >= maxCachedHistories {
 				clear(all) // who asks now still has its own
 			}
 			found = &keptHistory{}

@@ -15,11 +15,11 @@ import (
 	"github.com/tulle-mesh/tulle/viz/metrics"
 )
 
-// TestKeepHistoryForgets: an old answer is let go, and moments share what they have in common.
-func TestKeepHistoryForgets(t *testing.T) {
+// TestCacheHistoryForgets: an old answer is let go, and moments share what they have in common.
+func TestCacheHistoryForgets(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var freed atomic.Int64
-		keep := KeepHistory(func(context.Context, metrics.HistoryRequest) (metrics.History, error) {
+		ask := CacheHistory(func(context.Context, metrics.HistoryRequest) (metrics.History, error) {
 			labels := map[string]string{"le": "1"}
 			first := metrics.Moment{Samples: [][]metrics.Sample{{{Labels: labels, Value: 1}}}}
 			second := metrics.Moment{Samples: [][]metrics.Sample{{{Labels: maps.Clone(labels), Value: 2},
@@ -27,7 +27,7 @@ func TestKeepHistoryForgets(t *testing.T) {
 			runtime.AddCleanup(&second.Samples[0][0], func(struct{}) { freed.Add(1) }, struct{}{})
 			return metrics.History{Moments: []metrics.Moment{first, second}}, nil
 		})
-		h, err := keep(t.Context(), metrics.HistoryRequest{Step: time.Minute})
+		h, err := ask(t.Context(), metrics.HistoryRequest{Step: time.Minute})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -49,13 +49,13 @@ func TestKeepHistoryForgets(t *testing.T) {
 		if freed.Load() == 0 {
 			t.Error("the answer is kept")
 		}
-		runtime.KeepAlive(keep)
+		runtime.KeepAlive(ask)
 	})
 }
 
-func TestKeepHistoryAsksAgainAfterTheStep(t *testing.T) {
+func TestCacheHistoryAsksAgainAfterTheStep(t *testing.T) {
 	asked := 0
-	keep := KeepHistory(func(context.Context, metrics.HistoryRequest) (metrics.History, error) {
+	ask := CacheHistory(func(context.Context, metrics.HistoryRequest) (metrics.History, error) {
 		asked++
 		if asked == 1 {
 			return metrics.History{}, errors.New("failed")
@@ -63,15 +63,15 @@ func TestKeepHistoryAsksAgainAfterTheStep(t *testing.T) {
 		return metrics.History{Notes: []string{fmt.Sprint(asked)}}, nil
 	})
 	request := metrics.HistoryRequest{Step: time.Hour}
-	if _, err := keep(t.Context(), request); err == nil {
+	if _, err := ask(t.Context(), request); err == nil {
 		t.Error("the error is lost")
 	}
 	for range 3 {
-		if h, err := keep(t.Context(), request); err != nil || h.Notes[0] != "2" {
+		if h, err := ask(t.Context(), request); err != nil || h.Notes[0] != "2" {
 			t.Errorf("history %v, %v", h, err)
 		}
 	}
-	if h, err := keep(t.Context(), metrics.HistoryRequest{}); err != nil || h.Notes[0] != "3" {
+	if h, err := ask(t.Context(), metrics.HistoryRequest{}); err != nil || h.Notes[0] != "3" {
 		t.Errorf("another request: %v, %v", h, err)
 	}
 }

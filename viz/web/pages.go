@@ -12,7 +12,7 @@ import (
 )
 
 // pages are the pages that /api/page and /api/stream know, by name.
-var pages = map[string]build{
+var pages = map[string]pageFunc{
 	"overview": page(board.Overview),
 	"topology": page(board.Topology),
 	"policies": page(board.Policies),
@@ -23,10 +23,10 @@ var pages = map[string]build{
 	"history":  page(board.History),
 }
 
-// build returns the value of a page.
-type build func(context.Context, board.Sources, board.Query) (any, error)
+// pageFunc returns the value of a page.
+type pageFunc func(context.Context, board.Sources, board.Query) (any, error)
 
-func page[P any](of func(context.Context, board.Sources, board.Query) (P, error)) build {
+func page[P any](of func(context.Context, board.Sources, board.Query) (P, error)) pageFunc {
 	return func(ctx context.Context, s board.Sources, q board.Query) (any, error) { return of(ctx, s, q) }
 }
 
@@ -37,11 +37,11 @@ const (
 )
 
 // readQuery returns what the parameters of a request ask for.
-func readQuery(params url.Values) (build, board.Query, error) {
-	refuse := func(format string, args ...any) (build, board.Query, error) {
+func readQuery(params url.Values) (pageFunc, board.Query, error) {
+	refuse := func(format string, args ...any) (pageFunc, board.Query, error) {
 		return nil, board.Query{}, &board.Refusal{Code: board.BadRequest, Message: fmt.Sprintf(format, args...)}
 	}
-	show, ok := pages[params.Get("page")]
+	build, ok := pages[params.Get("page")]
 	if !ok {
 		return refuse("page %q: there is none of this name", metrics.Printable(params.Get("page"), 100))
 	}
@@ -62,5 +62,5 @@ func readQuery(params url.Values) (build, board.Query, error) {
 			}
 		}
 	}
-	return show, q, nil
+	return build, q, nil
 }

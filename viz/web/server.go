@@ -42,11 +42,11 @@ type Config struct {
 	Origin string
 	// Viewer is who looks, once a browser has a session.
 	Viewer Viewer
-	// Authenticate returns who sends a request, or a *Denied. Then there are no sessions, and Viewer is not used.
+	// Authenticate returns who sends a request, or an *AuthError. Then there are no sessions, and Viewer is not used.
 	Authenticate func(*http.Request) (Viewer, error)
-	// About returns what /api/config answers.
-	About func(context.Context) About
-	Log   *zap.Logger
+	// AppConfig returns what /api/config answers.
+	AppConfig func(context.Context) AppConfig
+	Log       *zap.Logger
 	// MaxStreams and MaxViewerStreams bound the pages that are open at once, of all viewers and of each; 0 means 512 and
 	// 32. A tap is not a page: a viewer may have 4, and all may have 64.
 	MaxStreams, MaxViewerStreams int
@@ -61,8 +61,8 @@ const (
 	maxConnections       = 2048
 )
 
-// About is what the app shows of its surroundings.
-type About struct {
+// AppConfig is what the app has to know besides the pages: the JSON of /api/config.
+type AppConfig struct {
 	Version string `json:"version"`
 	// Cluster is the name of the kubeconfig's context.
 	Cluster string `json:"cluster"`
@@ -81,8 +81,8 @@ type Server struct {
 	mux       *http.ServeMux
 	session   *session
 	snapshots snapshots
-	streams   places
-	taps      places
+	streams   viewerLimit
+	taps      viewerLimit
 	// writeTimeout bounds how long a browser may take to read one event of a stream.
 	writeTimeout time.Duration
 	// credentialsFor bounds how long one request counts on the credentials that it came with.
@@ -93,17 +93,17 @@ type Server struct {
 func New(cfg Config) *Server {
 	s := &Server{cfg: cfg, mux: http.NewServeMux(), session: newSession(cfg.Log), writeTimeout: writeTimeout,
 		credentialsFor: credentialsFor,
-		streams: places{all: cmp.Or(cfg.MaxStreams, defaultStreams),
+		streams: viewerLimit{all: cmp.Or(cfg.MaxStreams, defaultStreams),
 			each: cmp.Or(cfg.MaxViewerStreams, defaultViewerStreams)},
-		taps: places{all: maxTaps, each: maxViewerTaps}}
+		taps: viewerLimit{all: maxTaps, each: maxViewerTaps}}
 	s.snapshots.log, s.snapshots.refresh = cfg.Log, refresh
-	s.mux.HandleFunc("/api/config", only(http.MethodGet, s.serveConfig))
-	s.mux.HandleFunc("/api/page", only(http.MethodGet, s.servePage))
-	s.mux.HandleFunc("/api/stream", only(http.MethodGet, s.serveStream))
+	s.mux.HandleFunc("/api/config", allow(http.MethodGet, s.serveConfig))
+	s.mux.HandleFunc("/api/page", allow(http.MethodGet, s.servePage))
+	s.mux.HandleFunc("/api/stream", allow(http.MethodGet, s.serveStream))
 	s.mux.HandleFunc("/api/", func(w http.ResponseWriter, r *http.Request) {
-		refuse(w, http.StatusNotFound, &board.Refusal{Code: board.NotFound, Message: "no such address of the API"})
+		writeRefusal(w, http.StatusNotFound, &board.Refusal{Code: board.NotFound, Message: "no such address of the API"})
 	})
-	s.mux.HandleFunc("/api/tap", only(http.MethodPost, s.serveTap))
+	s.mux.HandleFunc("/api/tap", allow(http.MethodPost, s.serveTap))
 	s.mux.Handle("/", loadApp())
 	return s
 }
@@ -148,12 +148,12 @@ func (s *Server) Run(ctx context.Context, listeners ...net.Listener) error {
 	return err
 }
 
-// only lets one method pass.
-func only(method string, next http.HandlerFunc) http.HandlerFunc {
+// allow refuses requests with another method.
+func allow(method string, next http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		if r.Method != method {
 			w.Header().Set("Allow", method)
-			refuse(w, http.StatusMethodNotAllowed, &board.Refusal{Code: board.BadRequest, Message: "use " + method})
+			writeRefusal(w, http.StatusMethodNotAllowed, &board.Refusal{Code: board.BadRequest, Message: "use " + method})
 			return
 		}
 		next(w, r)
@@ -161,7 +161,7 @@ func only(method string, next http.HandlerFunc) http.HandlerFunc {
 }
 
 func (s *Server) serveConfig(w http.ResponseWriter, r *http.Request) {
-	about := s.cfg.About(r.Context())
-	about.Viewer = cmp.Or(viewerOf(r).Name, about.Viewer)
-	answer(w, http.StatusOK, about)
+	config := s.cfg.AppConfig(r.Context())
+	config.Viewer = cmp.Or(viewerOf(r).Name, config.Viewer)
+	writeJSON(w, http.StatusOK, config)
 }

@@ -68,7 +68,7 @@ func startWith(t *testing.T, wrap func(net.Listener) net.Listener, change ...fun
 		t.Fatal(err)
 	}
 	cfg := Config{Hosts: []string{"127.0.0.1:" + port, "localhost:" + port, "[::1]:" + port},
-		Log: zap.NewNop(), About: func(context.Context) About { return About{Version: "v1"} },
+		Log: zap.NewNop(), AppConfig: func(context.Context) AppConfig { return AppConfig{Version: "v1"} },
 		Viewer: Viewer{Sources: func() board.Sources { return board.Sources{Numbers: source, Objects: lister{}} }}}
 	for _, f := range change {
 		f(&cfg)

@@ -41,7 +41,7 @@ type state struct {
 }
 
 // watch returns the snapshot of a page. The caller calls leave when it is done.
-func (s *snapshots) watch(viewer Viewer, show build, q board.Query) (found *snapshot, leave func()) {
+func (s *snapshots) watch(viewer Viewer, build pageFunc, q board.Query) (found *snapshot, leave func()) {
 	key := viewer.Key + "\x00" + keyOf(q.Params)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -53,7 +53,7 @@ func (s *snapshots) watch(viewer Viewer, show build, q board.Query) (found *snap
 			s.open = map[string]*snapshot{}
 		}
 		s.open[key] = found
-		s.running.Go(func() { s.run(ctx, found, viewer, show, q) })
+		s.running.Go(func() { s.run(ctx, found, viewer, build, q) })
 	}
 	found.viewers++
 	return found, sync.OnceFunc(func() {
@@ -73,7 +73,7 @@ func (s *snapshots) wait() { s.running.Wait() }
 func keyOf(params url.Values) string { return params.Encode() }
 
 // run builds the page again and again until ctx ends.
-func (s *snapshots) run(ctx context.Context, into *snapshot, viewer Viewer, show build, q board.Query) {
+func (s *snapshots) run(ctx context.Context, into *snapshot, viewer Viewer, build pageFunc, q board.Query) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -83,7 +83,7 @@ func (s *snapshots) run(ctx context.Context, into *snapshot, viewer Viewer, show
 		case <-timer.C:
 		}
 		began := time.Now()
-		if next := s.build(ctx, viewer, show, q); ctx.Err() == nil {
+		if next := s.build(ctx, viewer, build, q); ctx.Err() == nil {
 			into.cell.Store(next)
 		}
 		timer.Reset(max(s.refresh-time.Since(began), s.refresh/5))
@@ -91,14 +91,14 @@ func (s *snapshots) run(ctx context.Context, into *snapshot, viewer Viewer, show
 }
 
 // build builds the page once.
-func (s *snapshots) build(ctx context.Context, viewer Viewer, show build, q board.Query) (out state) {
+func (s *snapshots) build(ctx context.Context, viewer Viewer, build pageFunc, q board.Query) (out state) {
 	defer func() {
-		if fault := recover(); fault != nil {
-			s.log.Error("page panicked", zap.Any("panic", fault), zap.Stack("stack"))
-			out = state{refusal: mistake}
+		if panicked := recover(); panicked != nil {
+			s.log.Error("page panicked", zap.Any("panic", panicked), zap.Stack("stack"))
+			out = state{refusal: internalError}
 		}
 	}()
-	value, err := show(ctx, viewer.Sources(), q)
+	value, err := build(ctx, viewer.Sources(), q)
 	if err != nil {
 		return state{refusal: board.Refuse(err)}
 	}

@@ -15,20 +15,20 @@ const heartbeat = 20 * time.Second
 
 // open returns the snapshot that a request asks for, or answers why there is none.
 func (s *Server) open(w http.ResponseWriter, r *http.Request) (found *snapshot, leave func(), ok bool) {
-	show, q, err := readQuery(r.URL.Query())
+	build, q, err := readQuery(r.URL.Query())
 	if err != nil {
 		why := board.Refuse(err)
-		refuse(w, statusOf(why), why)
+		writeRefusal(w, statusOf(why), why)
 		return nil, nil, false
 	}
-	place, ok := s.streams.take(w, viewerOf(r).account())
+	release, ok := s.streams.acquire(w, viewerOf(r).account())
 	if !ok {
 		return nil, nil, false
 	}
-	found, end := s.snapshots.watch(viewerOf(r), show, q)
+	found, end := s.snapshots.watch(viewerOf(r), build, q)
 	return found, func() {
 		end()
-		place()
+		release()
 	}, true
 }
 
@@ -43,9 +43,9 @@ func (s *Server) servePage(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case err != nil: // the browser went away
 	case now.refusal != nil:
-		refuse(w, statusOf(now.refusal), now.refusal)
+		writeRefusal(w, statusOf(now.refusal), now.refusal)
 	default:
-		answerText(w, http.StatusOK, now.page)
+		writeEncoded(w, http.StatusOK, now.page)
 	}
 }
 

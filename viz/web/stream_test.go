@@ -65,7 +65,7 @@ func (b *bed) stream(search string) (lines *bufio.Scanner, status int, end func(
 func TestManyStreamsCostAsMuchAsOne(t *testing.T) {
 	var asked atomic.Int64
 	source := &counting{}
-	shared := NewShared(source)
+	shared := NewSharedSource(source)
 	defer shared.Close()
 	b := start(t, func(c *Config) {
 		c.MaxViewerStreams = 300

@@ -60,14 +60,14 @@ var (
 func (s *Server) serveTap(w http.ResponseWriter, r *http.Request) {
 	target, query, err := readTap(w, r)
 	if err != nil {
-		refuse(w, http.StatusBadRequest, board.Refuse(err))
+		writeRefusal(w, http.StatusBadRequest, board.Refuse(err))
 		return
 	}
-	leave, ok := s.taps.take(w, viewerOf(r).account())
+	release, ok := s.taps.acquire(w, viewerOf(r).account())
 	if !ok {
 		return
 	}
-	defer leave()
+	defer release()
 	began := false
 	send := func(value any) error {
 		line, err := json.Marshal(value)
@@ -97,7 +97,7 @@ func (s *Server) serveTap(w http.ResponseWriter, r *http.Request) {
 		_ = send(tapProblem{board.Refuse(err)}) // the viewer left
 	default:
 		why := board.Refuse(err)
-		refuse(w, statusOf(why), why)
+		writeRefusal(w, statusOf(why), why)
 	}
 }
 

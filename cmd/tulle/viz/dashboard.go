@@ -132,13 +132,13 @@ func (c *commands) dashboard(ctx context.Context, f dashboardFlags) error {
 	if err != nil {
 		return fmt.Errorf("serve the dashboard: %w", err)
 	}
-	shared := web.NewShared(live)
+	shared := web.NewSharedSource(live)
 	defer shared.Close()
 	retained := explain.Retain(configurationAge, func(ctx context.Context) (*explain.Model, error) {
 		return explain.Load(ctx, cl, c.ControlNamespace())
 	})
 	configuration := func(ctx context.Context) (board.Configuration, error) { return retained(ctx) }
-	history := web.KeepHistory(func(ctx context.Context, r metrics.HistoryRequest) (metrics.History, error) {
+	history := web.CacheHistory(func(ctx context.Context, r metrics.HistoryRequest) (metrics.History, error) {
 		return metrics.AskHistory(ctx, live, r)
 	})
 	checks := &board.Checks{}
@@ -149,7 +149,7 @@ func (c *commands) dashboard(ctx context.Context, f dashboardFlags) error {
 				Objects: objects.New(cl, c.ControlNamespace()), Client: cl, ControlNamespace: c.ControlNamespace(),
 				Version: c.Version, Checks: checks}
 		}},
-		About: c.about(cl, f),
+		AppConfig: c.appConfig(cl, f),
 		Log: zap.New(zapcore.NewCore(zapcore.NewConsoleEncoder(zap.NewDevelopmentEncoderConfig()), zapcore.AddSync(c.Err),
 			zap.WarnLevel)),
 	})
@@ -157,11 +157,11 @@ func (c *commands) dashboard(ctx context.Context, f dashboardFlags) error {
 	return server.Run(ctx, listeners...)
 }
 
-// about returns what the app shows of its surroundings. Who the viewer is, is asked once.
-func (c *commands) about(cl *cluster.Client, f dashboardFlags) func(context.Context) web.About {
+// appConfig returns what the app shows of its surroundings. Who the viewer is, is asked once.
+func (c *commands) appConfig(cl *cluster.Client, f dashboardFlags) func(context.Context) web.AppConfig {
 	var once sync.Mutex // guards the fields below
 	viewer, known := "", false
-	return func(ctx context.Context) web.About {
+	return func(ctx context.Context) web.AppConfig {
 		once.Lock()
 		defer once.Unlock()
 		if !known {
@@ -174,7 +174,7 @@ func (c *commands) about(cl *cluster.Client, f dashboardFlags) func(context.Cont
 			}
 			known = ctx.Err() == nil // a cluster that does not know it will not know it later
 		}
-		return web.About{Version: c.Version, Cluster: cl.Context, Namespace: c.Namespace(), Viewer: viewer,
+		return web.AppConfig{Version: c.Version, Cluster: cl.Context, Namespace: c.Namespace(), Viewer: viewer,
 			GrafanaURL: f.grafanaURL, TraceURL: f.traceURL}
 	}
 }

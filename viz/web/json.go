@@ -11,16 +11,16 @@ import (
 // writeTimeout bounds how long a browser may take to read one answer, or one event of a stream.
 const writeTimeout = 10 * time.Second
 
-// answer writes a value as JSON.
-func answer(w http.ResponseWriter, status int, value any) {
+// writeJSON writes a value as JSON.
+func writeJSON(w http.ResponseWriter, status int, value any) {
 	text, err := json.Marshal(value)
 	if err != nil {
 		panic(err) // values of this package and of board have only fields that JSON knows
 	}
-	answerText(w, status, text)
+	writeEncoded(w, status, text)
 }
 
-func answerText(w http.ResponseWriter, status int, text []byte) {
+func writeEncoded(w http.ResponseWriter, status int, text []byte) {
 	// A page may have taken longer than the deadline that the request began with.
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeTimeout)) // httptest's recorder has none
 	w.Header().Set("Content-Type", "application/json")
@@ -28,8 +28,8 @@ func answerText(w http.ResponseWriter, status int, text []byte) {
 	_, _ = w.Write(text) // the browser went away
 }
 
-// refuse says why there is no answer.
-func refuse(w http.ResponseWriter, status int, why *board.Refusal) { answer(w, status, why) }
+// writeRefusal says why there is no answer.
+func writeRefusal(w http.ResponseWriter, status int, why *board.Refusal) { writeJSON(w, status, why) }
 
 // statusOf returns the status of an answer that is only a Refusal.
 func statusOf(r *board.Refusal) int {

@@ -69,7 +69,7 @@ var someQueries = []metrics.Query{{Metric: metrics.ResponseTotal}}
 func TestManyAskOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		source := &counting{takes: 100 * time.Millisecond}
-		shared := NewShared(source)
+		shared := NewSharedSource(source)
 		defer shared.Close()
 		ask := func(times int) {
 			var all sync.WaitGroup
@@ -83,7 +83,7 @@ func TestManyAskOnce(t *testing.T) {
 			all.Wait()
 		}
 		ask(200)
-		time.Sleep(sharedFor - time.Second)
+		time.Sleep(answerTTL - time.Second)
 		ask(200)
 		if got := source.count(); got != 1 {
 			t.Errorf("the source was asked %d times, want 1", got)
@@ -103,7 +103,7 @@ func TestManyAskOnce(t *testing.T) {
 func TestViewerWhoLeavesEndsNobodysQuestion(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		source := &counting{takes: 2 * time.Second}
-		shared := NewShared(source)
+		shared := NewSharedSource(source)
 		defer shared.Close()
 		ctx, leave := context.WithCancel(t.Context())
 		left := make(chan error, 1)
@@ -125,7 +125,7 @@ func TestViewerWhoLeavesEndsNobodysQuestion(t *testing.T) {
 func TestErrorsAreNotKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		source := &counting{takes: 10 * time.Millisecond, err: errors.New("away")}
-		shared := NewShared(source)
+		shared := NewSharedSource(source)
 		defer shared.Close()
 		ask := func() error {
 			_, err := shared.Ask(t.Context(), time.Minute, someQueries)
@@ -135,7 +135,7 @@ func TestErrorsAreNotKept(t *testing.T) {
 			t.Errorf("errors %v and %v, asked %d times", first, again, source.count())
 		}
 		source.fail(nil)
-		time.Sleep(failedFor)
+		time.Sleep(errorTTL)
 		if err := ask(); err != nil || source.count() != 2 {
 			t.Errorf("after an error's time: error %v, asked %d times", err, source.count())
 		}
@@ -147,7 +147,7 @@ func TestErrorsAreNotKept(t *testing.T) {
 func TestPagesDoNotWaitForAWindow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		source := &counting{slow: true}
-		shared := NewShared(source)
+		shared := NewSharedSource(source)
 		defer shared.Close()
 		began := time.Now()
 		ask := func() metrics.Answer {
@@ -181,12 +181,12 @@ func TestPagesDoNotWaitForAWindow(t *testing.T) {
 func TestNobodyAsksAnyMore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		source := &counting{slow: true}
-		shared := NewShared(source)
+		shared := NewSharedSource(source)
 		defer shared.Close()
 		if _, err := shared.Ask(t.Context(), time.Hour, someQueries); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(unasked + time.Second)
+		time.Sleep(questionTTL + time.Second)
 		synctest.Wait()
 		if source.running > 0 || len(shared.questions) > 0 {
 			t.Errorf("%d readings run, %d questions are kept", source.running, len(shared.questions))
@@ -198,7 +198,7 @@ func TestNobodyAsksAnyMore(t *testing.T) {
 func TestAnswersAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		source := &counting{takes: time.Millisecond}
-		shared := NewShared(source)
+		shared := NewSharedSource(source)
 		defer shared.Close()
 		var asking sync.WaitGroup
 		for i := range 3 * maxQuestions {
@@ -228,7 +228,7 @@ func (panics) Ask(context.Context, time.Duration, []metrics.Query) (metrics.Answ
 }
 
 func TestPanicOfASourceIsAnError(t *testing.T) {
-	shared := NewShared(panics{})
+	shared := NewSharedSource(panics{})
 	defer shared.Close()
 	if _, err := shared.Ask(t.Context(), time.Minute, someQueries); err == nil || !strings.Contains(err.Error(), "a bug") {
 		t.Errorf("error %v", err)

@@ -13,30 +13,30 @@ import (
 )
 
 const (
-	// sharedFor is how long an answer serves everybody, and failedFor how long an error does.
-	sharedFor = 4 * time.Second
-	failedFor = time.Second
-	// unasked is how long a question is kept that nobody asks any more. Pages ask every refresh.
-	unasked = 30 * time.Second
+	// answerTTL is how long an answer serves everybody, and errorTTL how long an error does.
+	answerTTL = 4 * time.Second
+	errorTTL  = time.Second
+	// questionTTL is how long a question is kept that nobody asks any more. Pages ask every refresh.
+	questionTTL = 30 * time.Second
 	// maxQuestions bounds the answers that are kept; a viewer may ask for any time window.
 	maxQuestions = 512
-	// oldAfter is the age from which a note tells the age of numbers.
-	oldAfter = 20 * time.Second
-	// maxFlights bounds the readings of one question that a slow source does at once. Each begins after the one before, so
-	// that there are new numbers more often than once a window.
-	maxFlights = 4
+	// staleAfter is the age from which a note tells the age of numbers.
+	staleAfter = 20 * time.Second
+	// maxReadings bounds the concurrent readings of one question from a slow source. They begin one after the other, so
+	// that new numbers come more often than once a window.
+	maxReadings = 4
 )
 
-// Shared is a metrics.Source that asks another one once for all who ask the same at a time.
+// SharedSource is a metrics.Source that asks another one once for all who ask the same at a time.
 //
-// A source that reads the proxies takes as long as the window. While it does, Shared answers with the numbers of the
-// reading before; the first answer is of a shorter window. Readings go on while somebody asks.
-type Shared struct {
+// A source that reads the proxies takes as long as the window. During that time SharedSource answers with the numbers
+// of the reading before. The first answer is of a shorter window. It repeats the reading while somebody asks.
+type SharedSource struct {
 	source metrics.Source
 
-	ctx     context.Context // of all flights; it ends with Close
-	cancel  context.CancelFunc
-	flights sync.WaitGroup
+	ctx      context.Context // of all readings; it ends with Close
+	cancel   context.CancelFunc
+	readings sync.WaitGroup
 
 	mu        sync.Mutex // guards the field below, and what is in it
 	questions map[string]*question
@@ -51,9 +51,9 @@ type question struct {
 	// last is the latest answer, and failed the latest error if it is newer.
 	last   result
 	failed result
-	// changed is closed by the next result, and by the first progress of a flight.
+	// changed is closed by the next result, and by the first progress of a reading.
 	changed chan struct{}
-	// running counts flights, and began is when the last of them did. slow means that the source waits for the window.
+	// running counts readings, and began is when the last of them did. slow means that the source waits for the window.
 	running int
 	began   time.Time
 	slow    bool
@@ -61,37 +61,37 @@ type question struct {
 	// while.
 	waiting int
 	asked   time.Time
-	forget  *time.Timer
+	expiry  *time.Timer
 	ctx     context.Context
 	cancel  context.CancelFunc
 }
 
-// result is what one flight got.
+// result is what one reading got.
 type result struct {
 	answer    metrics.Answer
 	err       error
 	began, at time.Time
 }
 
-// NewShared returns a Shared. Call Close at the end.
-func NewShared(source metrics.Source) *Shared {
+// NewSharedSource returns a SharedSource. Call Close at the end.
+func NewSharedSource(source metrics.Source) *SharedSource {
 	ctx, cancel := context.WithCancel(context.Background())
-	return &Shared{source: source, ctx: ctx, cancel: cancel, questions: map[string]*question{}}
+	return &SharedSource{source: source, ctx: ctx, cancel: cancel, questions: map[string]*question{}}
 }
 
 // Close ends what is being asked, and returns when that has ended.
-func (s *Shared) Close() {
+func (s *SharedSource) Close() {
 	s.mu.Lock()
-	s.cancel() // under the lock, so that no flight begins after it
+	s.cancel() // under the lock, so that no reading begins after it
 	for _, q := range s.questions {
-		q.forget.Stop()
+		q.expiry.Stop()
 	}
 	s.mu.Unlock()
-	s.flights.Wait()
+	s.readings.Wait()
 }
 
 // Ask implements metrics.Source. The end of ctx ends only this call.
-func (s *Shared) Ask(ctx context.Context, window time.Duration, queries []metrics.Query) (metrics.Answer, error) {
+func (s *SharedSource) Ask(ctx context.Context, window time.Duration, queries []metrics.Query) (metrics.Answer, error) {
 	key, err := json.Marshal(metrics.Request{Window: window, Queries: queries})
 	if err != nil {
 		return metrics.Answer{}, fmt.Errorf("encode queries: %w", err)
@@ -111,8 +111,8 @@ func (s *Shared) Ask(ctx context.Context, window time.Duration, queries []metric
 		if s.ctx.Err() != nil {
 			return metrics.Answer{}, errClosed
 		}
-		s.begin(q)
-		if answer, ok := q.former(asked); ok {
+		s.beginReading(q)
+		if answer, ok := q.previous(asked); ok {
 			return answer, nil
 		}
 		changed := q.changed
@@ -130,7 +130,7 @@ func (s *Shared) Ask(ctx context.Context, window time.Duration, queries []metric
 }
 
 // find returns the question of a key, which is new or kept for longer.
-func (s *Shared) find(key string, window time.Duration, queries []metrics.Query) *question {
+func (s *SharedSource) find(key string, window time.Duration, queries []metrics.Query) *question {
 	q := s.questions[key]
 	if q == nil {
 		if len(s.questions) >= maxQuestions {
@@ -138,17 +138,17 @@ func (s *Shared) find(key string, window time.Duration, queries []metrics.Query)
 		}
 		q = &question{window: window, queries: slices.Clone(queries), changed: make(chan struct{})}
 		q.ctx, q.cancel = context.WithCancel(s.ctx)
-		q.forget = time.AfterFunc(unasked, func() { s.drop(key, q) })
+		q.expiry = time.AfterFunc(questionTTL, func() { s.forget(key, q) })
 		s.questions[key] = q
 	}
 	q.asked = time.Now()
-	q.forget.Reset(unasked)
+	q.expiry.Reset(questionTTL)
 	return q
 }
 
 // makeRoom forgets the question that nobody has asked for the longest time. Those for which somebody waits stay:
 // their number is bounded by that of the pages.
-func (s *Shared) makeRoom() {
+func (s *SharedSource) makeRoom() {
 	oldest := ""
 	for key, q := range s.questions {
 		if q.waiting == 0 && (oldest == "" || q.asked.Before(s.questions[oldest].asked)) {
@@ -160,21 +160,21 @@ func (s *Shared) makeRoom() {
 	}
 }
 
-// end forgets a question and ends its flights.
-func (s *Shared) end(key string, q *question) {
+// end forgets a question and ends its readings.
+func (s *SharedSource) end(key string, q *question) {
 	delete(s.questions, key)
-	q.forget.Stop()
+	q.expiry.Stop()
 	q.cancel()
 }
 
-// drop forgets a question that nobody asks.
-func (s *Shared) drop(key string, q *question) {
+// forget forgets a question that nobody asks.
+func (s *SharedSource) forget(key string, q *question) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
 	case s.ctx.Err() != nil || s.questions[key] != q: // it has ended
 	case q.waiting > 0:
-		q.forget.Reset(unasked)
+		q.expiry.Reset(questionTTL)
 	default:
 		s.end(key, q)
 	}
@@ -183,22 +183,22 @@ func (s *Shared) drop(key string, q *question) {
 // ready returns an answer or an error that is new enough for who asked at that time.
 func (q *question) ready(asked time.Time) (metrics.Answer, error, bool) {
 	switch {
-	case q.failed.err != nil && asked.Sub(q.failed.at) < failedFor:
+	case q.failed.err != nil && asked.Sub(q.failed.at) < errorTTL:
 		return metrics.Answer{}, q.failed.err, true
-	case q.failed.err == nil && !q.last.at.IsZero() && asked.Sub(q.last.at) < sharedFor:
+	case q.failed.err == nil && !q.last.at.IsZero() && asked.Sub(q.last.at) < answerTTL:
 		return q.last.copy(), nil, true
 	}
 	return metrics.Answer{}, nil, false
 }
 
-// former returns the answer of the reading before while a slow source reads, unless it is too old to mean anything.
-func (q *question) former(now time.Time) (metrics.Answer, bool) {
+// previous returns the answer of the reading before while a slow source reads, unless it is too old to mean anything.
+func (q *question) previous(now time.Time) (metrics.Answer, bool) {
 	age := now.Sub(q.last.at)
-	if !q.slow || q.last.at.IsZero() || age > 2*q.window+oldAfter {
+	if !q.slow || q.last.at.IsZero() || age > 2*q.window+staleAfter {
 		return metrics.Answer{}, false
 	}
 	answer := q.last.copy()
-	if age > oldAfter {
+	if age > staleAfter {
 		answer.Notes = append(answer.Notes, fmt.Sprintf("the numbers are %v old", age.Round(time.Second)))
 	}
 	return answer, true
@@ -211,25 +211,25 @@ func (r result) copy() metrics.Answer {
 	return a
 }
 
-// begin begins a flight if none is under way, or if the source is slow and the last flight began long enough ago.
-func (s *Shared) begin(q *question) {
-	step := max(metrics.MinWindow, q.window/maxFlights)
-	if q.running > 0 && (!q.slow || q.running >= maxFlights || time.Since(q.began) < step) {
+// beginReading begins a reading if none is running, or if the source is slow and the last one began long enough ago.
+func (s *SharedSource) beginReading(q *question) {
+	step := max(metrics.MinWindow, q.window/maxReadings)
+	if q.running > 0 && (!q.slow || q.running >= maxReadings || time.Since(q.began) < step) {
 		return
 	}
 	q.began = time.Now()
-	s.fly(q, q.window, q.began)
+	s.read(q, q.window, q.began)
 }
 
-// fly asks the source once, for a reading that began at that time. The caller holds the lock.
-func (s *Shared) fly(q *question, window time.Duration, began time.Time) {
+// read asks the source once, for a reading that began at that time. The caller holds the lock.
+func (s *SharedSource) read(q *question, window time.Duration, began time.Time) {
 	q.running++
-	s.flights.Go(func() {
+	s.readings.Go(func() {
 		first := true
 		ctx := metrics.WithProgress(q.ctx, func(left time.Duration) {
 			if first && left > 0 {
 				first = false
-				s.waits(q, window, began)
+				s.noteSlow(q, window, began)
 			}
 		})
 		answer, err := s.ask(ctx, window, q.queries)
@@ -246,28 +246,29 @@ func (s *Shared) fly(q *question, window time.Duration, began time.Time) {
 }
 
 // ask turns a panic of the source into an error, because nobody else would.
-func (s *Shared) ask(ctx context.Context, window time.Duration, queries []metrics.Query) (_ metrics.Answer, err error) {
+func (s *SharedSource) ask(ctx context.Context, window time.Duration, queries []metrics.Query) (_ metrics.Answer,
+	err error) {
 	defer func() {
-		if fault := recover(); fault != nil {
-			err = fmt.Errorf("ask for numbers: panic: %v", fault)
+		if panicked := recover(); panicked != nil {
+			err = fmt.Errorf("ask for numbers: panic: %v", panicked)
 		}
 	}()
 	return s.source.Ask(ctx, window, queries)
 }
 
-// waits notes that the source waits for the window. The first who ask get numbers of a shorter window.
-func (s *Shared) waits(q *question, window time.Duration, began time.Time) {
+// noteSlow notes that the source waits for the window. The first who ask get numbers of a shorter window.
+func (s *SharedSource) noteSlow(q *question, window time.Duration, began time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if q.last.at.IsZero() && !q.slow && window >= 2*metrics.MinWindow && q.ctx.Err() == nil {
 		q.slow = true
-		s.fly(q, metrics.MinWindow, began)
+		s.read(q, metrics.MinWindow, began)
 	}
 	q.slow = true
 	q.wake()
 }
 
-// store keeps a result unless there is one of a flight that began later.
+// store keeps a result unless there is one of a reading that began later.
 func (q *question) store(r result) {
 	switch {
 	case r.began.Before(q.last.began) || r.began.Before(q.failed.began):
