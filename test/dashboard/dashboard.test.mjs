@@ -126,6 +126,87 @@ test('the first stop of Tab leads to the content, and / to the search', async ()
   await page.close();
 });
 
+// focus returns the part of the page that has the focus, as a selector sees it.
+function focus(page, selector) {
+  return page.evaluate((s) => document.activeElement?.closest(s)?.textContent ?? `none: ${document.activeElement?.outerHTML.slice(0, 200)}`,
+    selector);
+}
+
+test('in forced colours the page that is open and what is chosen have a mark of their own', async () => {
+  const page = await session.open('/policies');
+  await page.emulateMedia({ forcedColors: 'active' });
+  const looks = (selector, ...properties) => page.locator(selector).evaluateAll((all, of) =>
+    all.map((e) => of.map((name) => getComputedStyle(e)[name]).join()), properties);
+  const [open] = await looks('nav [aria-current]', 'borderBottomColor');
+  assert.ok(!(await looks('nav a:not([aria-current])', 'borderBottomColor')).includes(open), 'every page looks open');
+  const [chosen] = await looks('.choice input:checked + span', 'outlineStyle');
+  assert.ok(!(await looks('.choice input:not(:checked) + span', 'outlineStyle')).includes(chosen), 'every window looks chosen');
+  await page.close();
+});
+
+test('a link that is gone with its page leaves the focus to the new heading, also on the way back', async () => {
+  const page = await session.open(`/?namespace=${cluster.namespace}`);
+  await page.locator('tbody').getByRole('link', { name: cluster.server, exact: true }).press('Enter');
+  await page.waitForURL('**/workload/**');
+  await eventually(10_000, async () => assert.equal(await focus(page, 'h1'), cluster.server));
+  assert.equal(await page.evaluate('scrollY'), 0);
+  await page.goBack();
+  await eventually(10_000, async () => assert.equal(await focus(page, 'h1'), cluster.namespace));
+  await page.keyboard.press('Tab');
+  assert.ok(await page.evaluate(`document.activeElement.matches('main *')`), 'the next Tab leaves the page');
+  await page.close();
+});
+
+test('a row that goes away leaves the focus to its table', async () => {
+  const page = await session.open(`/?namespace=${cluster.namespace}`);
+  await page.locator('tbody').getByRole('link', { name: cluster.server, exact: true }).focus();
+  await page.evaluate(() => document.activeElement.closest('tr').remove());
+  await eventually(2000, async () => assert.equal(await focus(page, '.table-frame[tabindex]:focus'), await page.locator('.table-frame')
+    .first().textContent()));
+  await page.close();
+});
+
+test('the details of the topology give the focus back to their node', async () => {
+  const page = await session.open(`/topology?namespace=${cluster.namespace}`);
+  const node = page.locator(`.topology [data-id="deployment/${cluster.namespace}/${cluster.server}"]`);
+  await node.press('Enter');
+  await page.waitForSelector('.panel');
+  await page.keyboard.press('Tab');
+  assert.equal(await page.evaluate('document.activeElement.ariaLabel'), 'Close the details');
+  await page.locator('.panel .calls button').first().press('Enter');
+  await eventually(5000, async () => assert.doesNotMatch(await focus(page, '.panel'), /^none/));
+  await page.keyboard.press('Escape');
+  await page.waitForSelector('.panel', { state: 'detached' });
+  assert.doesNotMatch(await focus(page, '.topology [data-id]'), /^none/);
+  await page.close();
+});
+
+test('a row of a tap keeps the focus while others arrive, and its details come next', async () => {
+  const page = await session.open(`/tap?namespace=${cluster.namespace}&resource=deploy/${cluster.client}&to=deploy/${cluster.server}`);
+  const rows = page.locator('.tap-rows .tap-row');
+  await rows.first().waitFor({ timeout: 60_000 });
+  await page.locator('.tap-rows button[tabindex="0"]').focus();
+  const row = () => page.evaluate(() => document.activeElement.closest('[data-row]')?.dataset.row ?? 'none');
+  const before = await row();
+  const newest = () => page.locator('.tap-rows [aria-rowindex="2"]').getAttribute('data-row', { timeout: 1000 }).catch(() => '');
+  await eventually(30_000, async () => assert.notEqual(await newest(), before, 'no other request arrived'));
+  await sleep(2000);
+  assert.equal(await row(), before);
+  assert.equal(await page.locator('.tap-rows button[tabindex="0"]').count(), 1, 'rows that Tab comes to');
+  await page.keyboard.press('ArrowUp');
+  assert.notEqual(await row(), before);
+  await page.keyboard.press('ArrowDown');
+  assert.equal(await row(), before);
+  await page.keyboard.press('Enter');
+  await page.waitForSelector('.tap-detail');
+  await page.keyboard.press('Tab');
+  assert.equal(await page.evaluate('document.activeElement.ariaLabel'), 'Close the detail');
+  await page.keyboard.press('Escape');
+  await page.waitForSelector('.tap-detail', { state: 'detached' });
+  await eventually(2000, async () => assert.equal(await row(), before));
+  await page.close();
+});
+
 test('hostile links are text too', async () => {
   for (const text of hostile) {
     for (const path of ['/', '/topology']) {

@@ -1,4 +1,4 @@
-import { useEffect, useState } from 'preact/hooks';
+import { useEffect, useRef, useState } from 'preact/hooks';
 import { useLocation } from 'preact-iso/router';
 import { listNamespaces, useConfig } from './config';
 import { clock, sentence } from './format';
@@ -8,6 +8,7 @@ import { match, Router } from './router';
 import { useStatus } from './stream';
 import { Choice } from './ui/Choice';
 import { Text } from './ui/Command';
+import { useKeptFocus } from './ui/focus';
 import { Icon } from './ui/Icon';
 import { Name } from './ui/Name';
 import { Picker } from './ui/Picker';
@@ -15,6 +16,8 @@ import { Picker } from './ui/Picker';
 // Shell is what every page has around it.
 export function Shell() {
   useKeys();
+  useKeptFocus();
+  useTop();
   return (
     <>
       <a class="skip" href="#main">Skip to the content</a>
@@ -108,6 +111,21 @@ function Banner() {
       )}
     </div>
   );
+}
+
+// useTop shows a page that a link opened from its top; on the way back the browser shows what was seen before.
+function useTop() {
+  const { path } = useLocation();
+  const back = useRef(true);
+  useEffect(() => {
+    const went = () => void (back.current = true);
+    addEventListener('popstate', went);
+    return () => removeEventListener('popstate', went);
+  }, []);
+  useEffect(() => {
+    if (!back.current) scrollTo(0, 0);
+    back.current = false;
+  }, [path]);
 }
 
 // useKeys makes `/` go to the search of the page; without one, to the namespaces.

@@ -78,7 +78,7 @@ function Watching({
             aria-pressed={watch.paused}
             onClick={() => watch.pause(!watch.paused)}
           >
-            <Icon name={watch.paused ? 'play' : 'pause'} /> {watch.paused ? 'Go on' : 'Pause'}
+            <Icon name={watch.paused ? 'play' : 'pause'} /> {watch.paused ? 'Resume' : 'Pause'}
           </button>
         </>
       }

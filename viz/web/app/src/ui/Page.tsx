@@ -1,9 +1,10 @@
 import type { ComponentChildren } from 'preact';
-import { useEffect } from 'preact/hooks';
+import { useEffect, useRef } from 'preact/hooks';
 import type { Head } from '../api';
 import type { Live } from '../stream';
 import { Text } from './Command';
 import { Loading, RefusalView } from './Empty';
+import { useArrival } from './focus';
 import { Icon } from './Icon';
 
 // PageFrame is the frame of every page: the heading, what the page shows of its value, and the notes below.
@@ -15,6 +16,8 @@ export function PageFrame<P extends Head>(props: {
   children: (page: P) => ComponentChildren;
 }) {
   const { live } = props;
+  const heading = useRef<HTMLHeadingElement>(null);
+  useArrival(props.title, () => heading.current);
   useEffect(() => {
     document.title = `${props.title} · Tulle`;
   }, [props.title]);
@@ -22,7 +25,7 @@ export function PageFrame<P extends Head>(props: {
     <div class="page">
       <div class="page-head">
         <div>
-          <h1><bdi>{props.title}</bdi></h1>
+          <h1 ref={heading} tabIndex={-1}><bdi>{props.title}</bdi></h1>
           {props.sub && <p class="sub">{props.sub}</p>}
         </div>
         {props.actions && <div class="actions">{props.actions}</div>}

@@ -23,6 +23,9 @@ export function Detail(props: { row: Row; rows: Row[]; params: Params; onClose: 
     root.current!.addEventListener('keydown', key);
     return () => root.current?.removeEventListener('keydown', key);
   });
+  useEffect(() => { // on a small screen it hides the list
+    if (getComputedStyle(root.current!).position === 'fixed') root.current!.querySelector('button')?.focus();
+  }, []);
   return (
     <section class="tap-detail card" ref={root} aria-label="The request in detail">
       <header>

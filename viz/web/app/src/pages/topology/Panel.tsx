@@ -21,7 +21,7 @@ export interface PanelProps {
 export function Panel(props: PanelProps) {
   const { node, edge } = props.selection;
   return (
-    <aside class="panel card" aria-label="Details">
+    <aside class="panel card" aria-label="Details" tabIndex={-1}>
       <button type="button" class="icon-button panel-close" title="Close (Esc)" aria-label="Close the details"
         onClick={() => props.onSelect(null)}><Icon name="close" /></button>
       {node && <NodePanel {...props} node={node} />}

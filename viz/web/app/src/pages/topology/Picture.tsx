@@ -2,6 +2,7 @@ import { useCallback, useEffect, useLayoutEffect, useMemo, useRef, useState } fr
 import type { ComponentChildren, RefObject } from 'preact';
 import type { TopologyEdge, TopologyNode, TopologyPage } from '../../api';
 import { toneOf } from '../../ui/Golden';
+import { lost } from '../../ui/focus';
 import { Icon, type IconName } from '../../ui/Icon';
 import { nearest, route } from './geometry';
 import { boxOf, describe, describeNode, isIdle, isObject, isPlain, labelOf, matches, mostLabels, nameOf, shortOf, signsOf, summaryOf, briefOf, toneOfEdge, widthOf,
@@ -69,6 +70,12 @@ function Canvas(props: CanvasProps) {
     const id = selection?.node?.id ?? selection?.edge?.to;
     if (id) show([id, ...selection!.nodes]);
   }, [selection?.node?.id, selection?.edge?.id, layout === null]);
+  const last = useRef('');
+  useLayoutEffect(() => {
+    const id = selection?.node?.id ?? selection?.edge?.to ?? '';
+    if (id === '' && last.current !== '' && lost()) focusNode(svg, last.current); // the details had the focus
+    last.current = id;
+  }, [selection]);
   const found = useMemo(() => find === '' ? null : new Set(page.nodes.filter((n) => matches(n, find)).map((n) => n.id)),
     [page, find]);
   useEffect(() => {
@@ -88,7 +95,7 @@ function Canvas(props: CanvasProps) {
       const next = nearest(present(layout, page), id, e.key);
       if (next) {
         setActive(next);
-        svg.current?.querySelector<SVGElement>(`[data-id="${CSS.escape(next)}"]`)?.focus({ preventScroll: true });
+        focusNode(svg, next);
         show([next]);
       }
     } else if (e.key.startsWith('Arrow')) {
@@ -106,6 +113,7 @@ function Canvas(props: CanvasProps) {
         <Arrows />
         <g ref={world}>{layout && <World page={page} layout={layout} selection={selection} found={found} home={home} />}</g>
       </svg>
+      {props.panel}
       {!layout && <p class="drawing faint" role="status">Drawing the graph…</p>}
       <div class="controls">
         <button type="button" class="icon-button" title="Zoom in (+)" aria-label="Zoom in" onClick={() => mover.zoom(1.25)}><Icon name="zoomIn" /></button>
@@ -114,9 +122,12 @@ function Canvas(props: CanvasProps) {
         {patched && <button type="button" class="text-button" title="Arrange the nodes again: some are new" onClick={again}>Tidy</button>}
         <Legend />
       </div>
-      {props.panel}
     </>
   );
+}
+
+function focusNode(svg: RefObject<SVGSVGElement | null>, id: string) {
+  svg.current?.querySelector<SVGElement>(`[data-id="${CSS.escape(id)}"]`)?.focus({ preventScroll: true });
 }
 
 function frameOf(svg: RefObject<SVGSVGElement | null>): HTMLElement | null {
