@@ -31,8 +31,8 @@ type Denial struct {
 	Rate   float64
 }
 
-// Connections are those that are not HTTP and that one authorization allowed at one Server.
-type Connections struct {
+// AllowedConnections are the connections, other than HTTP, that one authorization allowed at one Server.
+type AllowedConnections struct {
 	Namespace string
 	// Server and Authorization are as in a Row.
 	Server, Authorization string
@@ -40,10 +40,10 @@ type Connections struct {
 	Rate float64
 }
 
-// Clients are the numbers of policy that Rows does not have: whom it denied, and the connections that it allowed.
-type Clients struct {
+// Decisions are the decisions of policy that Rows does not have: the denied clients and the allowed connections.
+type Decisions struct {
 	Denials     []Denial
-	Connections []Connections
+	Connections []AllowedConnections
 	Notes       []string
 }
 
@@ -53,9 +53,9 @@ var (
 	connectionLabels = []string{"namespace", "srv_kind", "srv_name", "authz_kind", "authz_name"}
 )
 
-// ReadClients returns the clients in a namespace; "" is every namespace. It names pods as the metrics do: whether the
-// viewer may see them is the caller's to check.
-func ReadClients(ctx context.Context, src metrics.Source, namespace string, window time.Duration) (Clients, error) {
+// ReadDecisions returns the decisions in a namespace; "" is every namespace. Pods have the names that metrics have. The
+// caller checks whether the viewer may see them.
+func ReadDecisions(ctx context.Context, src metrics.Source, namespace string, window time.Duration) (Decisions, error) {
 	var match []metrics.Match
 	if namespace != "" {
 		match = append(match, metrics.Is("namespace", namespace))
@@ -68,13 +68,14 @@ func ReadClients(ctx context.Context, src metrics.Source, namespace string, wind
 		}
 	})
 	if err != nil {
-		return Clients{}, err
+		return Decisions{}, err
 	}
-	out := Clients{Notes: answers.Notes, Denials: denialsOf(answers.Samples[0][0], answers.Samples[0][1], answers.Window)}
+	out := Decisions{Notes: answers.Notes,
+		Denials: denialsOf(answers.Samples[0][0], answers.Samples[0][1], answers.Window)}
 	for _, s := range answers.Samples[0][2] {
 		rate, ok := rateOf(s, answers.Window)
 		if ok && (s.Labels["authz_kind"] != "default" || s.Labels["authz_name"] != "probe") {
-			out.Connections = append(out.Connections, Connections{Namespace: s.Labels["namespace"],
+			out.Connections = append(out.Connections, AllowedConnections{Namespace: s.Labels["namespace"],
 				Server: place(s.Labels).Server, Authorization: s.Labels["authz_kind"] + "/" + s.Labels["authz_name"],
 				Rate: rate})
 		}
@@ -116,15 +117,16 @@ func denialsOf(http, opaque []metrics.Sample, window time.Duration) (out []Denia
 	return out
 }
 
-// Limited are the requests that one HTTPLocalRateLimitPolicy refused.
-type Limited struct {
+// RateLimited are the requests that one HTTPLocalRateLimitPolicy refused.
+type RateLimited struct {
 	Namespace, Policy string
 	// Rate is per second.
 	Rate float64
 }
 
-// ReadLimited returns the requests that rate limits refused in a namespace; "" is every namespace.
-func ReadLimited(ctx context.Context, src metrics.Source, namespace string, window time.Duration) ([]Limited, error) {
+// ReadRateLimited returns the requests that rate limits refused in a namespace; "" is every namespace.
+func ReadRateLimited(ctx context.Context, src metrics.Source, namespace string, window time.Duration) ([]RateLimited,
+	error) {
 	answers, err := subject.Ask(ctx, src, window, []string{namespace}, func(string) []metrics.Query {
 		q := limitedQuery
 		if namespace != "" {
@@ -135,10 +137,10 @@ func ReadLimited(ctx context.Context, src metrics.Source, namespace string, wind
 	if err != nil {
 		return nil, err
 	}
-	var out []Limited
+	var out []RateLimited
 	for _, s := range answers.Samples[0][0] {
 		if rate, ok := rateOf(s, answers.Window); ok {
-			out = append(out, Limited{s.Labels["namespace"], s.Labels["ratelimit_name"], rate})
+			out = append(out, RateLimited{s.Labels["namespace"], s.Labels["ratelimit_name"], rate})
 		}
 	}
 	return out, nil
@@ -147,7 +149,7 @@ func ReadLimited(ctx context.Context, src metrics.Source, namespace string, wind
 var limitedQuery = metrics.Query{Metric: metrics.InboundRateLimitTotal, By: []string{"namespace", "ratelimit_name"}}
 
 // PromQL returns the query that finds these requests.
-func (l Limited) PromQL(window time.Duration) string {
+func (l RateLimited) PromQL(window time.Duration) string {
 	q := limitedQuery
 	q.Match = []metrics.Match{metrics.Is("namespace", l.Namespace), metrics.Is("ratelimit_name", l.Policy)}
 	return q.PromQL(window)
@@ -207,7 +209,7 @@ func atServer(server string) []metrics.Match {
 }
 
 // PromQL returns the query that finds these connections.
-func (c Connections) PromQL(window time.Duration) string {
+func (c AllowedConnections) PromQL(window time.Duration) string {
 	kind, name, _ := strings.Cut(c.Authorization, "/")
 	return metrics.Query{Metric: metrics.InboundTCPAllowTotal, By: connectionLabels, Match: slices.Concat(
 		[]metrics.Match{metrics.Is("namespace", c.Namespace)}, atServer(c.Server),

@@ -58,7 +58,7 @@ type Head struct {
 
 // newHead returns the head of a page that is built now.
 func newHead(q Query, notes []string) Head {
-	return Head{At: time.Now().UTC(), Window: Span(q.Window), Notes: append([]string{}, notes...)}
+	return Head{At: time.Now().UTC(), Window: WindowText(q.Window), Notes: append([]string{}, notes...)}
 }
 
 // Golden are golden metrics.
@@ -90,8 +90,8 @@ type Problem struct {
 	Command string `json:"command"`
 }
 
-// Span writes a time window as people do: 1m, not 1m0s.
-func Span(d time.Duration) string {
+// WindowText writes a time window as people do: 1m, not 1m0s.
+func WindowText(d time.Duration) string {
 	text := d.String()
 	for _, zero := range []string{"m0s", "h0m"} {
 		if len(text) > len(zero) && text[len(text)-len(zero):] == zero {
@@ -101,8 +101,8 @@ func Span(d time.Duration) string {
 	return text
 }
 
-// together runs the parts of a page; see parts.Run.
-func together(ctx context.Context, s Sources, of ...func(context.Context, Sources) ([]string, error)) ([]string,
+// runParts runs the parts of a page; see parts.Run.
+func runParts(ctx context.Context, s Sources, of ...func(context.Context, Sources) ([]string, error)) ([]string,
 	error) {
 	all := make([]parts.Part, len(of))
 	for i, part := range of {

@@ -11,14 +11,14 @@ import (
 )
 
 const (
-	// checksAge is how old answers may get before the cluster is asked again: that takes seconds, and many requests.
+	// checksAge is how old results may get before the cluster is asked again: that takes seconds, and many requests.
 	checksAge = 30 * time.Second
 	// checksTimeout bounds how long asking takes.
 	checksTimeout = 2 * time.Minute
 )
 
-// Checks are the answers of `tulle check` for viewers with the same rights. They are asked for in the background, and
-// by one goroutine at a time. The zero value has no answers yet. Several goroutines may use it.
+// Checks are the results of `tulle check` for viewers with the same rights. They are asked for in the background, and
+// by one goroutine at a time. The zero value has no results yet. Several goroutines may use it.
 type Checks struct {
 	mu      sync.Mutex // guards the fields below
 	latest  *HealthChecks
@@ -27,7 +27,7 @@ type Checks struct {
 	running sync.WaitGroup
 }
 
-// HealthChecks are the answers to all checks.
+// HealthChecks are the results to all checks.
 type HealthChecks struct {
 	// At is when they were known, and Seconds how long it took to ask.
 	At       time.Time    `json:"at"`
@@ -40,11 +40,11 @@ type HealthChecks struct {
 // CheckGroup is the checks under one heading of `tulle check`.
 type CheckGroup struct {
 	Name   string        `json:"name"`
-	Checks []CheckAnswer `json:"checks"`
+	Checks []CheckResult `json:"checks"`
 }
 
-// CheckAnswer is the answer to one check. Result is success, warning or error.
-type CheckAnswer struct {
+// CheckResult is the result of one check. Result is success, warning or error.
+type CheckResult struct {
 	Text    string `json:"text"`
 	Result  string `json:"result"`
 	Message string `json:"message"`
@@ -52,8 +52,8 @@ type CheckAnswer struct {
 	Hint string `json:"hint"`
 }
 
-// latestAnswers returns the last answers and when the reading that runs began, and starts one if they are old.
-func (c *Checks) latestAnswers(ctx context.Context, s Sources) (answers *HealthChecks, certs []check.Certificate,
+// latestResults returns the last results and when the reading that runs began, and starts one if they are old.
+func (c *Checks) latestResults(ctx context.Context, s Sources) (results *HealthChecks, certs []check.Certificate,
 	began time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -72,17 +72,17 @@ func (c *Checks) ask(ctx context.Context, s Sources) {
 	began := time.Now()
 	report := check.Look(ctx, check.Options{Version: s.Version, ControlNamespace: s.ControlNamespace, Log: io.Discard,
 		Connect: func() (*cluster.Client, error) { return s.Client, nil }})
-	answers := answersOf(report.Groups)
-	answers.At, answers.Seconds = time.Now().UTC(), time.Since(began).Seconds()
+	results := newHealthChecks(report.Groups)
+	results.At, results.Seconds = time.Now().UTC(), time.Since(began).Seconds()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.latest, c.certs, c.began = answers, report.Certificates, time.Time{}
+	c.latest, c.certs, c.began = results, report.Certificates, time.Time{}
 }
 
-func answersOf(groups []check.Group) *HealthChecks {
+func newHealthChecks(groups []check.Group) *HealthChecks {
 	out := &HealthChecks{Groups: []CheckGroup{}}
 	for _, g := range groups {
-		group := CheckGroup{Name: g.Name, Checks: []CheckAnswer{}}
+		group := CheckGroup{Name: g.Name, Checks: []CheckResult{}}
 		for _, a := range g.Checks {
 			switch a.Result {
 			case SeverityError:
@@ -90,7 +90,7 @@ func answersOf(groups []check.Group) *HealthChecks {
 			case SeverityWarning:
 				out.Warnings++
 			}
-			group.Checks = append(group.Checks, CheckAnswer(a))
+			group.Checks = append(group.Checks, CheckResult(a))
 		}
 		out.Groups = append(out.Groups, group)
 	}

@@ -34,8 +34,8 @@ func (s Sources) configuration(ctx context.Context, missing string) (c Configura
 	return c, nil
 }
 
-// policyOf returns the function that viz/authz asks for what a pod's proxy receives.
-func policyOf(c Configuration) func(namespace, pod string) *mesh.Inbound {
+// inboundOf returns the function that viz/authz asks for what a pod's proxy receives.
+func inboundOf(c Configuration) func(namespace, pod string) *mesh.Inbound {
 	return func(namespace, pod string) *mesh.Inbound {
 		if c == nil {
 			return nil
@@ -44,8 +44,8 @@ func policyOf(c Configuration) func(namespace, pod string) *mesh.Inbound {
 	}
 }
 
-// existingOf returns the function that viz/routes asks for the routes of a Service; nil if they are not known.
-func existingOf(c Configuration) func(namespace, service string) []routes.Existing {
+// configuredRoutesOf returns the function that viz/routes asks for the routes of a Service; nil if they are not known.
+func configuredRoutesOf(c Configuration) func(namespace, service string) []routes.Existing {
 	if c == nil {
 		return nil
 	}

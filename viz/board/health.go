@@ -23,7 +23,7 @@ import (
 // HealthPage is what the page Health shows.
 type HealthPage struct {
 	Head
-	// Checks are the last answers of `tulle check`; nil before the first.
+	// Checks are the last results of `tulle check`; nil before the first.
 	Checks *HealthChecks `json:"checks"`
 	// Checking is since when the checks are asked again; nil if they are not.
 	Checking *time.Time `json:"checking"`
@@ -89,8 +89,8 @@ func Health(ctx context.Context, s Sources, q Query) (HealthPage, error) {
 	page := HealthPage{Head: newHead(q, nil), Certificates: []HealthCertificate{}, ControlPlane: []ControlPod{},
 		Outdated: []ProxyPod{}}
 	if s.Checks != nil {
-		answers, certs, began := s.Checks.latestAnswers(ctx, s)
-		page.Checks, page.Certificates = answers, healthCertificates(certs)
+		results, certs, began := s.Checks.latestResults(ctx, s)
+		page.Checks, page.Certificates = results, healthCertificates(certs)
 		if !began.IsZero() {
 			page.Checking = &began
 		}
@@ -240,7 +240,7 @@ func (p *HealthPage) addCutOff(ctx context.Context, s Sources, q Query, pods []r
 		{Metric: metrics.ControlConnected, Match: match, By: by, Now: true},
 		{Metric: metrics.ControlStale, Match: match, By: by, Now: true}})
 	if err == nil && len(answer.Samples) != 2 {
-		err = fmt.Errorf("%d answers to 2 queries", len(answer.Samples))
+		err = fmt.Errorf("%d results to 2 queries", len(answer.Samples))
 	}
 	if err != nil {
 		p.note("Which proxies are cut off from the control plane is not known: " + metrics.Printable(err.Error(), 300) + ".")
@@ -253,14 +253,14 @@ func (p *HealthPage) addCutOff(ctx context.Context, s Sources, q Query, pods []r
 			stale[podOf(sample.Labels)] = sample.Value
 		}
 	}
-	silent := map[Ref]bool{}
+	disconnected := map[Ref]bool{}
 	for _, sample := range answer.Samples[0] {
-		silent[podOf(sample.Labels)] = sample.Value == 0
+		disconnected[podOf(sample.Labels)] = sample.Value == 0
 	}
 	found := []ProxyPod{}
 	for _, o := range pods {
 		pod := Ref{"pod", o.Namespace, o.Name}
-		if silent[pod] && len(o.Pods) > 0 && !o.Pods[0].Finished {
+		if disconnected[pod] && len(o.Pods) > 0 && !o.Pods[0].Finished {
 			found = append(found, ProxyPod{Namespace: pod.Namespace, Name: pod.Name, Version: o.Pods[0].Version,
 				Stale: stale[pod]})
 		}

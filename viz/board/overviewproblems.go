@@ -53,9 +53,9 @@ func failing(rows []OverviewRow, q Query) (out []Problem) {
 	for _, r := range worst {
 		p := Problem{Severity: severity(*r.Success), Ref: &r.Ref, Text: fmt.Sprintf(
 			"%s of the requests to %s fail, at %s.", golden.Percent(1-*r.Success), r.Name, golden.Rate(r.RPS)),
-			Command: fmt.Sprintf("tulle viz stat deploy -n %s -t %s", r.Name, Span(q.Window))}
+			Command: fmt.Sprintf("tulle viz stat deploy -n %s -t %s", r.Name, WindowText(q.Window))}
 		if r.Kind != resource.Namespace {
-			p.Command = fmt.Sprintf("tulle viz stat pods -n %s -t %s", r.Namespace, Span(q.Window))
+			p.Command = fmt.Sprintf("tulle viz stat pods -n %s -t %s", r.Namespace, WindowText(q.Window))
 		}
 		out = append(out, p)
 	}
@@ -82,7 +82,7 @@ func (o *overview) denying(q Query) (out []Problem) {
 		}
 		out = append(out, Problem{Severity: SeverityWarning, Ref: namespaceRef(at.namespace),
 			Text:    fmt.Sprintf("Policy denies %s %s.", golden.Rate(rates[at]), where),
-			Command: fmt.Sprintf("tulle viz authz ns/%s -t %s", at.namespace, Span(q.Window))})
+			Command: fmt.Sprintf("tulle viz authz ns/%s -t %s", at.namespace, WindowText(q.Window))})
 	}
 	return out
 }

@@ -152,8 +152,8 @@ type policies struct {
 	decided     []authz.Row
 	decidedWith string
 	routed      []routes.Table
-	clients     authz.Clients
-	limited     []authz.Limited
+	clients     authz.Decisions
+	limited     []authz.RateLimited
 	limitedErr  error // such as that an older metrics-api does not know the metric
 	// podsErr, decidedErr and routedErr are missing rights.
 	podsErr, decidedErr, routedErr error
@@ -207,9 +207,9 @@ func (p *policies) read(ctx context.Context, s Sources) error {
 	}
 	questions.Go(func() { decidedNotes, p.decidedErr = p.readDecided(ctx, s) })
 	questions.Go(func() { routedNotes, p.routedErr = p.readRouted(ctx, s) })
-	questions.Go(func() { p.clients, clientsErr = authz.ReadClients(ctx, s.Numbers, p.query.Namespace, p.query.Window) })
+	questions.Go(func() { p.clients, clientsErr = authz.ReadDecisions(ctx, s.Numbers, p.query.Namespace, p.query.Window) })
 	questions.Go(func() {
-		p.limited, p.limitedErr = authz.ReadLimited(ctx, s.Numbers, p.query.Namespace, p.query.Window)
+		p.limited, p.limitedErr = authz.ReadRateLimited(ctx, s.Numbers, p.query.Namespace, p.query.Window)
 	})
 	questions.Wait()
 	missing := 0
@@ -267,7 +267,7 @@ func (p *policies) readDecided(ctx context.Context, s Sources) ([]string, error)
 		result, err = authz.Rows(ctx, s.Numbers, s.Objects,
 			subject.Request{Targets: targets, Namespace: q.Namespace, Window: q.Window}, unknown)
 	}
-	p.decided, p.decidedWith = result.Rows, "tulle viz authz "+with+" -t "+Span(q.Window)
+	p.decided, p.decidedWith = result.Rows, "tulle viz authz "+with+" -t "+WindowText(q.Window)
 	return result.Notes, err
 }
 

@@ -93,7 +93,7 @@ func (p *policies) denials(ctx context.Context, s Sources, objects []PolicyObjec
 			cmp.Compare(a.Server, b.Server), cmp.Compare(a.Client, b.Client), cmp.Compare(a.Route.Name, b.Route.Name),
 			cmp.Compare(a.Reason, b.Reason))
 	})
-	rights := newTopologyRights(ctx, s.Objects, topologyScope{namespaces: []string{p.query.Namespace}})
+	rights := newVisibility(ctx, s.Objects, topologyScope{namespaces: []string{p.query.Namespace}})
 	e := &denialExplainer{policies: p, objects: objects, rights: rights}
 	for _, key := range keys[:min(len(keys), maxDenials)] { // each is a search among the objects
 		out = append(out, e.explain(key, rates[key]))
@@ -109,7 +109,7 @@ func compareRefs(a, b Ref) int {
 type denialExplainer struct {
 	*policies
 	objects []PolicyObject
-	rights  *topologyRights
+	rights  *visibility
 }
 
 func (e *denialExplainer) explain(key denialKey, rate float64) PolicyDenial {
@@ -252,7 +252,7 @@ func (e *denialExplainer) try(key denialKey, d PolicyDenial, id mesh.ID) string 
 		argument(key.workload))) != nil {
 		return ""
 	}
-	return fmt.Sprintf("tulle policy what-if -t %s -f - <<'EOF'\n%sEOF", Span(e.query.Window), manifest.String())
+	return fmt.Sprintf("tulle policy what-if -t %s -f - <<'EOF'\n%sEOF", WindowText(e.query.Window), manifest.String())
 }
 
 // labelled reports whether the injector's label selects the pods of a workload.

@@ -126,7 +126,7 @@ func (p *policies) countRouted(o *PolicyObject, isOwn func(routes.Row) bool) {
 	for _, parent := range o.linked(RoleParent, "service") {
 		o.Traffic = append([]PolicyTraffic{}, o.Traffic...)
 		command := fmt.Sprintf("tulle viz routes svc/%s -n %s -o wide -t %s", parent.Name, parent.Namespace,
-			Span(p.query.Window))
+			WindowText(p.query.Window))
 		for _, t := range p.routed {
 			if t.Namespace != parent.Namespace || t.Name != parent.Name {
 				continue

@@ -92,13 +92,13 @@ func Service(ctx context.Context, s Sources, q Query) (ServicePage, error) {
 			"service %q in namespace %q: want the namespace and the name of a Service", q.Name, q.Namespace)}
 	}
 	v := &serviceView{query: q, kind: kind}
-	of, window := fmt.Sprintf(" svc/%s -n %s", q.Name, q.Namespace), " -t "+Span(q.Window)
+	of, window := fmt.Sprintf(" svc/%s -n %s", q.Name, q.Namespace), " -t "+WindowText(q.Window)
 	v.page = ServicePage{Ref: Ref{kind.Name, q.Namespace, q.Name}, Callers: []ServiceCaller{}, Ports: []ServicePort{},
 		Workloads: []ServiceWorkload{}, Commands: map[string]string{
 			"stat":   "tulle viz stat" + of + window,
 			"routes": "tulle viz routes" + of + " -o wide" + window,
 		}}
-	notes, err := together(ctx, s, v.stat, v.callers, v.routes, v.workloads)
+	notes, err := runParts(ctx, s, v.stat, v.callers, v.routes, v.workloads)
 	if err != nil {
 		return ServicePage{}, err
 	}
@@ -152,7 +152,7 @@ func (v *serviceView) callers(ctx context.Context, s Sources) ([]string, error) 
 		return nil, err
 	}
 	nodes := v.nodes(ctx, s)
-	of := nodes.source
+	of := nodes.sourceNode
 	open := map[Ref]uint64{}
 	for _, sample := range samples[4] {
 		if sample.Value >= 0 && !math.IsInf(sample.Value, 0) {
@@ -167,7 +167,7 @@ func (v *serviceView) callers(ctx context.Context, s Sources) ([]string, error) 
 		}
 		if inCommands(r) {
 			caller.Command = fmt.Sprintf("tulle viz stat-outbound %s -n %s -t %s", argument(r), r.Namespace,
-				Span(v.query.Window))
+				WindowText(v.query.Window))
 		}
 		seen[r] = true
 		v.page.Callers = append(v.page.Callers, caller)
@@ -198,7 +198,7 @@ func (v *serviceView) callers(ctx context.Context, s Sources) ([]string, error) 
 
 // nodes names the ends of series as the topology does, with the viewer's rights.
 func (v *serviceView) nodes(ctx context.Context, s Sources) *graph {
-	return &graph{rights: newTopologyRights(ctx, s.Objects, topologyScope{namespaces: []string{v.query.Namespace}})}
+	return &graph{rights: newVisibility(ctx, s.Objects, topologyScope{namespaces: []string{v.query.Namespace}})}
 }
 
 // parseTopologyID returns the node of a topologyID.
@@ -215,7 +215,7 @@ func (v *serviceView) routes(ctx context.Context, s Sources) ([]string, error) {
 		return nil, err
 	}
 	named, err := routes.Tables(ctx, s.Numbers, s.Objects, routes.Request{Targets: v.targets(),
-		Namespace: v.query.Namespace, Window: v.query.Window, Existing: existingOf(c)})
+		Namespace: v.query.Namespace, Window: v.query.Window, Existing: configuredRoutesOf(c)})
 	if err != nil {
 		return nil, err
 	}
@@ -223,7 +223,7 @@ func (v *serviceView) routes(ctx context.Context, s Sources) ([]string, error) {
 		By: append([]string{"route_kind", "route_name"}, golden.HTTPRoutes.StatusLabels...)}.PromQL(v.query.Window)
 	v.page.Routes = splits.Join(outbound.Rows, rowsOf(named), promQL, v.page.Commands["routes"])
 	if c != nil {
-		splits.Wish(v.page.Routes, c.Ports)
+		splits.AddExpected(v.page.Routes, c.Ports)
 	}
 	return slices.Concat(notes, outbound.Notes, named.Notes), nil
 }
@@ -247,14 +247,14 @@ func (v *serviceView) workloads(ctx context.Context, s Sources) ([]string, error
 	}
 	named := func(samples []metrics.Sample) []metrics.Sample {
 		return withEnds(samples, func(l map[string]string) (ends, bool) {
-			return ends{to: nodes.workload(l[edges.Destination.Namespace], edges.Destination.Name(l))}, true
+			return ends{to: nodes.workloadNode(l[edges.Destination.Namespace], edges.Destination.Name(l))}, true
 		})
 	}
 	for key, stats := range golden.Requests.Read(named(samples[0]), named(samples[1]), []string{toLabel},
 		answers.Window) {
 		at(parseTopologyID(key)).Golden = newGolden(&stats)
 	}
-	if err := firstOf(v.endpoints(ctx, s, c, at), nodes.rights.err); err != nil {
+	if err := cmp.Or(v.endpoints(ctx, s, c, at), nodes.rights.err); err != nil {
 		return nil, err
 	}
 	for _, key := range slices.SortedFunc(maps.Keys(found), func(a, b Ref) int {

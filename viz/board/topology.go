@@ -50,9 +50,10 @@ const (
 type TopologyNode struct {
 	ID string `json:"id"`
 	Ref
-	// Golden are those of the requests that it served, as in `tulle viz stat`. They are only known if Counted.
+	// Golden are those of the requests that it served, as in `tulle viz stat`. They have a meaning only if
+	// NumbersKnown.
 	Golden
-	Counted bool `json:"counted"`
+	NumbersKnown bool `json:"numbersKnown"`
 	// TCPOpen is how many connections to it are open; nil if none are known.
 	TCPOpen *uint64 `json:"tcpOpen"`
 	// Meshed are the pods with a proxy, of Pods that have not ended. Pods is 0 for what is not an object.
@@ -115,7 +116,7 @@ func Topology(ctx context.Context, s Sources, q Query) (TopologyPage, error) {
 	if err != nil {
 		return TopologyPage{}, err
 	}
-	rights := newTopologyRights(ctx, s.Objects, scope)
+	rights := newVisibility(ctx, s.Objects, scope)
 	if err := rights.checkScope(); err != nil {
 		return TopologyPage{}, err
 	}
@@ -143,7 +144,7 @@ func Topology(ctx context.Context, s Sources, q Query) (TopologyPage, error) {
 		page.Notes = append(page.Notes,
 			fmt.Sprintf("Left out are the %d nodes and %d edges with the fewest requests.", nodes, edges))
 	}
-	page.Nodes, page.Edges = g.page(Span(q.Window))
+	page.Nodes, page.Edges = g.page(WindowText(q.Window))
 	return page, nil
 }
 

@@ -218,7 +218,7 @@ func TestTopologyEqualsCommands(t *testing.T) {
 		nodes := map[string]Ref{}
 		for _, n := range page.Nodes {
 			nodes[n.ID] = n.Ref
-			if n.Counted {
+			if n.NumbersKnown {
 				compared++
 				row := statRow(t, s, n.Ref, nil)
 				compareNumbers(t, n.Command, n.Golden, n.TCPOpen, row)

@@ -17,7 +17,7 @@ import (
 // graph is the nodes and edges that a scope and a viewer's rights make of the traffic.
 type graph struct {
 	scope    topologyScope
-	rights   *topologyRights
+	rights   *visibility
 	traffic  *topologyTraffic
 	external map[string]bool // addresses with a node of their own
 	nodes    map[Ref]*numbers
@@ -34,8 +34,8 @@ func compareEnds(a, b ends) int {
 // numbers are what is known of requests and connections.
 type numbers struct {
 	stats       *golden.Stats
-	counted     bool    // the question was asked
-	open        float64 // connections
+	known       bool    // stats were asked for
+	open        float64 // open connections
 	connected   bool    // open is known
 	read, write float64 // bytes in the window
 }
@@ -54,19 +54,19 @@ func (n *numbers) rps() float64 {
 }
 
 // newGraph folds the traffic into the nodes of the scope.
-func newGraph(scope topologyScope, rights *topologyRights, traffic *topologyTraffic) *graph {
+func newGraph(scope topologyScope, rights *visibility, traffic *topologyTraffic) *graph {
 	rights.scope = scope
 	g := &graph{scope: scope, rights: rights, traffic: traffic, nodes: map[Ref]*numbers{}, edges: map[ends]*edge{}}
 	g.chooseExternal()
 	for _, e := range traffic.edges {
-		g.add(ends{g.client(e), g.workload(e.DstNamespace, e.Dst)}, e)
+		g.addLink(ends{g.clientNode(e), g.workloadNode(e.DstNamespace, e.Dst)}, e)
 	}
 	g.addExternal()
 	if scope.focus != (Ref{}) {
 		maps.DeleteFunc(g.edges, func(e ends, _ *edge) bool { return e.from != scope.focus && e.to != scope.focus })
 		g.nodes = map[Ref]*numbers{scope.focus: {}}
 	} else {
-		for _, r := range rights.living() {
+		for _, r := range rights.withPods() {
 			g.nodes[r] = &numbers{}
 		}
 	}
@@ -77,19 +77,19 @@ func newGraph(scope topologyScope, rights *topologyRights, traffic *topologyTraf
 			}
 		}
 	}
-	g.count()
+	g.addNumbers()
 	return g
 }
 
-func (g *graph) add(e ends, link edges.Edge) {
+func (g *graph) addLink(e ends, link edges.Edge) {
 	if g.edges[e] == nil {
 		g.edges[e] = &edge{}
 	}
 	g.edges[e].links = append(g.edges[e].links, link)
 }
 
-// workload returns the node of a workload that edges.Workloads names.
-func (g *graph) workload(namespace, text string) Ref {
+// workloadNode returns the node of a workload that edges.Workloads names.
+func (g *graph) workloadNode(namespace, text string) Ref {
 	prefix, name, _ := strings.Cut(text, "/")
 	node := Ref{Kind: NodePods, Namespace: namespace}
 	needs := "pod"
@@ -105,19 +105,19 @@ func (g *graph) workload(namespace, text string) Ref {
 	return node
 }
 
-// client returns the node of an edge's client.
-func (g *graph) client(e edges.Edge) Ref {
+// clientNode returns the node of an edge's client.
+func (g *graph) clientNode(e edges.Edge) Ref {
 	switch {
 	case e.Src != "" || e.SrcNamespace != "" && e.ClientID.IsZero():
-		return g.workload(e.SrcNamespace, e.Src)
+		return g.workloadNode(e.SrcNamespace, e.Src)
 	case e.SrcNamespace == "":
 		return Ref{Kind: NodeUnmeshed}
 	}
-	return g.identity(e.ClientID)
+	return g.identityNode(e.ClientID)
 }
 
-// identity returns the node of a client whose proxy says nothing.
-func (g *graph) identity(id mesh.ID) Ref {
+// identityNode returns the node of a client whose own proxy reports nothing.
+func (g *graph) identityNode(id mesh.ID) Ref {
 	if !g.rights.mayRead("pod", id.Namespace) {
 		return Ref{Kind: NodeHidden}
 	}
@@ -128,7 +128,7 @@ func (g *graph) identity(id mesh.ID) Ref {
 func (g *graph) chooseExternal() {
 	weight := map[string]float64{}
 	for _, a := range g.traffic.asked {
-		if a.about != aboutOutside {
+		if a.set != externalRequests {
 			continue
 		}
 		for _, sample := range a.samples[0] {
@@ -149,8 +149,9 @@ func (g *graph) chooseExternal() {
 	}
 }
 
-// outside returns the node of an address outside the cluster; without a name for all that have none of their own.
-func (g *graph) outside(addr string) Ref {
+// externalNode returns the node of an address outside the cluster. Addresses without a node of their own share one that
+// has no name.
+func (g *graph) externalNode(addr string) Ref {
 	if !g.external[addr] {
 		addr = ""
 	}
@@ -160,49 +161,49 @@ func (g *graph) outside(addr string) Ref {
 // addExternal adds the edges to addresses outside the cluster.
 func (g *graph) addExternal() {
 	for _, a := range g.traffic.asked {
-		if a.about != aboutOutside {
+		if a.set != externalRequests {
 			continue
 		}
 		for _, sample := range a.samples[2] {
-			if e, _ := g.outsideEnds(sample.Labels); sample.Value > 0 {
-				g.add(e, edges.Edge{Reason: cmp.Or(sample.Labels[reasonLabel], "unknown")})
+			if e, _ := g.externalEnds(sample.Labels); sample.Value > 0 {
+				g.addLink(e, edges.Edge{Reason: cmp.Or(sample.Labels[reasonLabel], "unknown")})
 			}
 		}
 	}
 }
 
-func (g *graph) source(labels map[string]string) Ref {
-	return g.workload(labels[edges.Source.Namespace], edges.Source.Name(labels))
+func (g *graph) sourceNode(labels map[string]string) Ref {
+	return g.workloadNode(labels[edges.Source.Namespace], edges.Source.Name(labels))
 }
 
-func (g *graph) outsideEnds(labels map[string]string) (ends, bool) {
-	return ends{g.source(labels), g.outside(labels[addrLabel])}, true
+func (g *graph) externalEnds(labels map[string]string) (ends, bool) {
+	return ends{g.sourceNode(labels), g.externalNode(labels[addrLabel])}, true
 }
 
-// count adds the numbers to the nodes and edges.
-func (g *graph) count() {
-	of := map[about]func(labels map[string]string) (ends, bool){
-		aboutServed: func(l map[string]string) (ends, bool) { return ends{to: g.source(l)}, true },
-		aboutSent: func(l map[string]string) (ends, bool) {
-			return ends{g.source(l), g.workload(l[edges.Destination.Namespace], edges.Destination.Name(l))}, true
+// addNumbers adds the numbers to the nodes and edges.
+func (g *graph) addNumbers() {
+	of := map[requestSet]func(labels map[string]string) (ends, bool){
+		servedRequests: func(l map[string]string) (ends, bool) { return ends{to: g.sourceNode(l)}, true },
+		sentRequests: func(l map[string]string) (ends, bool) {
+			return ends{g.sourceNode(l), g.workloadNode(l[edges.Destination.Namespace], edges.Destination.Name(l))}, true
 		},
-		aboutOutside:  g.outsideEnds,
-		aboutUnproxed: g.unproxied,
+		externalRequests:   g.externalEnds,
+		unreportedRequests: g.unreportedEnds,
 	}
-	sums := map[about][][]metrics.Sample{}
+	sums := map[requestSet][][]metrics.Sample{}
 	for _, a := range g.traffic.asked {
-		if sums[a.about] == nil {
-			sums[a.about] = make([][]metrics.Sample, len(a.samples))
+		if sums[a.set] == nil {
+			sums[a.set] = make([][]metrics.Sample, len(a.samples))
 		}
 		for i, samples := range a.samples {
-			sums[a.about][i] = append(sums[a.about][i], withEnds(samples, of[a.about])...)
+			sums[a.set][i] = append(sums[a.set][i], withEnds(samples, of[a.set])...)
 		}
 	}
-	for what, samples := range sums {
-		numbers := readNumbers(what, samples, g.traffic)
-		if what == aboutServed {
+	for set, samples := range sums {
+		numbers := readNumbers(set, samples, g.traffic)
+		if set == servedRequests {
 			for r, n := range g.nodes {
-				g.served(r, n, numbers[golden.KeyOf(topologyID(Ref{}), topologyID(r))])
+				g.setServed(r, n, numbers[golden.KeyOf(topologyID(Ref{}), topologyID(r))])
 			}
 			continue
 		}
@@ -214,29 +215,30 @@ func (g *graph) count() {
 	}
 }
 
-// served gives a node its numbers. They are only known of workloads of the scope, whose series were asked for.
-func (g *graph) served(r Ref, into, n *numbers) {
-	into.counted = (isWorkload(r.Kind) || r.Kind == resource.Namespace) && g.scope.has(inNamespace(r))
-	if into.counted && n != nil {
+// setServed gives a node its numbers. They are only known of workloads of the scope, whose series were asked for.
+func (g *graph) setServed(r Ref, into, n *numbers) {
+	into.known = (isWorkload(r.Kind) || r.Kind == resource.Namespace) && g.scope.has(inNamespace(r))
+	if into.known && n != nil {
 		into.stats, into.open, into.connected = n.stats, n.open, n.connected
 	}
 }
 
-// unproxied returns the ends of requests by clients whose proxies say nothing. Other clients' proxies have the numbers.
-func (g *graph) unproxied(labels map[string]string) (ends, bool) {
-	e := ends{from: Ref{Kind: NodeUnmeshed}, to: g.source(labels)}
+// unreportedEnds returns the ends of requests from clients whose own proxies report nothing. It is false for other
+// requests, because the clients' proxies have their numbers.
+func (g *graph) unreportedEnds(labels map[string]string) (ends, bool) {
+	e := ends{from: Ref{Kind: NodeUnmeshed}, to: g.sourceNode(labels)}
 	if labels[tlsLabel] == "true" {
 		id, err := mesh.ParseID(labels[clientLabel])
 		if err != nil {
 			return e, false
 		}
-		e.from = g.identity(id)
+		e.from = g.identityNode(id)
 	}
 	return e, labels[reasonLabel] != "loopback" && (e.from.Kind == NodeUnmeshed || e.from.Kind == NodeIdentity)
 }
 
 // readNumbers returns the numbers of the samples by the Key of their ends.
-func readNumbers(what about, samples [][]metrics.Sample, t *topologyTraffic) map[string]*numbers {
+func readNumbers(set requestSet, samples [][]metrics.Sample, t *topologyTraffic) map[string]*numbers {
 	out := map[string]*numbers{}
 	at := func(key string) *numbers {
 		if out[key] == nil {
@@ -255,14 +257,14 @@ func readNumbers(what about, samples [][]metrics.Sample, t *topologyTraffic) map
 		}
 	}
 	open := func(n *numbers, v float64) { n.open, n.connected = n.open+math.Round(v), true }
-	switch what {
-	case aboutServed:
+	switch set {
+	case servedRequests:
 		sum(2, open)
-	case aboutSent:
+	case sentRequests:
 		sum(2, open)
 		sum(3, func(n *numbers, v float64) { n.read += v / t.window.Seconds() })
 		sum(4, func(n *numbers, v float64) { n.write += v / t.window.Seconds() })
-	case aboutOutside:
+	case externalRequests:
 		sum(3, open)
 	}
 	return out

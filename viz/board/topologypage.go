@@ -17,9 +17,10 @@ import (
 func (g *graph) page(window string) (nodes []TopologyNode, out []TopologyEdge) {
 	nodes, out = []TopologyNode{}, []TopologyEdge{}
 	for r, n := range g.nodes {
-		node := TopologyNode{ID: topologyID(r), Ref: r, Golden: newGolden(n.stats), Counted: n.counted, TCPOpen: n.tcpOpen()}
+		node := TopologyNode{ID: topologyID(r), Ref: r, Golden: newGolden(n.stats), NumbersKnown: n.known,
+			TCPOpen: n.tcpOpen()}
 		node.Meshed, node.Pods = g.rights.pods(r)
-		if n.counted && inCommands(r) {
+		if n.known && inCommands(r) {
 			node.Command = fmt.Sprintf("tulle viz stat %s%s -t %s", argument(r), namespaceFlag("-n", r), window)
 		}
 		nodes = append(nodes, node)
@@ -139,10 +140,10 @@ func (g *graph) edgeCommand(e ends, window string) string {
 		return fmt.Sprintf("tulle viz stat %s%s --to %s%s -t %s", argument(from), namespaceFlag("-n", from), argument(to),
 			toNamespace, window)
 	case from.Kind == NodeUnmeshed && inCommands(to):
-		return g.promQL(append(selects(to),
+		return g.promQL(append(ownSeries(to),
 			metrics.Is("direction", "inbound"), metrics.Not(tlsLabel, "true"), metrics.Not("authz_name", "probe")))
 	case inCommands(from) && to.Kind == NodeExternal:
-		match := append(selects(from), metrics.Is("direction", "outbound"), metrics.Is(edges.Destination.Namespace, ""))
+		match := append(ownSeries(from), metrics.Is("direction", "outbound"), metrics.Is(edges.Destination.Namespace, ""))
 		if to.Name != "" {
 			match = append(match, metrics.Is(addrLabel, to.Name))
 		}
@@ -157,8 +158,8 @@ func (g *graph) promQL(match []metrics.Match) string {
 		PromQL(g.traffic.window)
 }
 
-// selects matches the series of a node's own proxies.
-func selects(r Ref) []metrics.Match {
+// ownSeries matches the series of a node's own proxies.
+func ownSeries(r Ref) []metrics.Match {
 	kind, err := resource.ParseKind(r.Kind)
 	switch {
 	case r.Kind == resource.Namespace:

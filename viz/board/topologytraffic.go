@@ -23,19 +23,20 @@ type topologyTraffic struct {
 
 // topologyQuestion is some queries with their answers, and which nodes a sample is about.
 type topologyQuestion struct {
-	about   about
+	set     requestSet
 	queries []metrics.Query
 	samples [][]metrics.Sample
 }
 
-// about says what the samples of a question are.
-type about int
+// requestSet is the requests that the samples of a question are about. The comment of each value has the order of its
+// samples.
+type requestSet int
 
 const (
-	aboutServed   about = iota // requests that a workload served: responses, buckets, open connections
-	aboutSent                  // requests from one workload to another: as above, and bytes read and written
-	aboutOutside               // requests to addresses outside the cluster: responses, buckets, connections ever and now
-	aboutUnproxed              // requests by clients whose proxies say nothing: responses, buckets
+	servedRequests     requestSet = iota // served by a workload: responses, buckets, open connections
+	sentRequests                         // from one workload to another: as above, and bytes read and written
+	externalRequests                     // to external addresses: responses, buckets, connections opened ever, open now
+	unreportedRequests                   // from clients whose own proxies report nothing: responses, buckets
 )
 
 // The labels of those series beyond the workloads.
@@ -90,18 +91,18 @@ func topologyQuestions(scope topologyScope, namespace string) []topologyQuestion
 		from, to = from[:1], to[:1]
 	}
 	inbound, outbound := metrics.Is("direction", "inbound"), metrics.Is("direction", "outbound")
-	within, notOutside := []metrics.Match{}, metrics.Not(edges.Destination.Namespace, "")
+	within, notExternal := []metrics.Match{}, metrics.Not(edges.Destination.Namespace, "")
 	if namespace != "" {
 		within = []metrics.Match{metrics.Is(edges.Source.Namespace, namespace)}
 	}
 	match := func(more ...metrics.Match) []metrics.Match { return slices.Concat(within, more) }
 	questions := []topologyQuestion{
-		{about: aboutServed, queries: append(golden.Requests.Queries(match(inbound), from),
+		{set: servedRequests, queries: append(golden.Requests.Queries(match(inbound), from),
 			openNow(match(inbound, metrics.Is("peer", "src")), from))},
-		sentQuestion(match(outbound, notOutside), slices.Concat(from, to)),
-		outsideQuestion(match(outbound, metrics.Is(edges.Destination.Namespace, "")),
+		sentQuestion(match(outbound, notExternal), slices.Concat(from, to)),
+		externalQuestion(match(outbound, metrics.Is(edges.Destination.Namespace, "")),
 			slices.Concat(from, []string{addrLabel})),
-		{about: aboutUnproxed, queries: golden.Requests.Queries(match(inbound, metrics.Not("authz_name", "probe")),
+		{set: unreportedRequests, queries: golden.Requests.Queries(match(inbound, metrics.Not("authz_name", "probe")),
 			slices.Concat(from, []string{tlsLabel, reasonLabel, clientLabel}))},
 	}
 	if namespace != "" { // what clients in namespaces outside the scope sent
@@ -121,15 +122,15 @@ func openNow(match []metrics.Match, by []string) metrics.Query {
 // sentQuestion is what `tulle viz stat --to` asks, for all workloads at once.
 func sentQuestion(match []metrics.Match, by []string) topologyQuestion {
 	connections := append(slices.Clone(match), metrics.Is("peer", "dst"))
-	return topologyQuestion{about: aboutSent, queries: append(golden.Requests.Queries(match, by),
+	return topologyQuestion{set: sentRequests, queries: append(golden.Requests.Queries(match, by),
 		openNow(connections, by),
 		metrics.Query{Metric: metrics.TCPReadBytes, Match: connections, By: by},
 		metrics.Query{Metric: metrics.TCPWriteBytes, Match: connections, By: by})}
 }
 
-func outsideQuestion(match []metrics.Match, by []string) topologyQuestion {
+func externalQuestion(match []metrics.Match, by []string) topologyQuestion {
 	connections := append(slices.Clone(match), metrics.Is("peer", "dst"), metrics.Not(tlsLabel, "loopback"))
-	return topologyQuestion{about: aboutOutside, queries: append(golden.Requests.Queries(match, by),
+	return topologyQuestion{set: externalRequests, queries: append(golden.Requests.Queries(match, by),
 		metrics.Query{Metric: metrics.TCPOpenTotal, Match: connections, By: slices.Concat(by, []string{reasonLabel}),
 			Now: true},
 		openNow(connections, by))}

@@ -33,11 +33,11 @@ type WorkloadPage struct {
 	Meshed   int      `json:"meshed"`
 	Pods     int      `json:"pods"`
 	Versions []string `json:"versions"`
-	// Callers and Callees are who calls it and whom it calls, the busiest first. Counted is false for a pod, whose peers
-	// are not known. The lists of the page are never null.
-	Counted bool   `json:"counted"`
-	Callers []Peer `json:"callers"`
-	Callees []Peer `json:"callees"`
+	// Callers and Callees are who calls it and whom it calls, the busiest first. They are not known for a pod: then
+	// PeersKnown is false. The lists of the page are never null.
+	PeersKnown bool   `json:"peersKnown"`
+	Callers    []Peer `json:"callers"`
+	Callees    []Peer `json:"callees"`
 	// Routes are of the requests that it sent, Inbound of those that it served.
 	Routes         []splits.Row       `json:"routes"`
 	Inbound        []InboundRow       `json:"inbound"`
@@ -123,7 +123,7 @@ type PodRow struct {
 // maxPodRows bounds the pods of a page.
 const maxPodRows = 200
 
-// workloadView is a Workload that is being built. Each part writes its own fields of the page.
+// workloadView is a WorkloadPage that is being built. Each part writes its own fields of the page.
 type workloadView struct {
 	query   Query
 	kind    resource.Kind
@@ -145,7 +145,7 @@ func Workload(ctx context.Context, s Sources, q Query) (WorkloadPage, error) {
 	v.page = WorkloadPage{Ref: Ref{kind.Name, q.Namespace, q.Name}, Commands: v.commands(), Versions: []string{},
 		Callers: []Peer{}, Callees: []Peer{}, Inbound: []InboundRow{}, Authorizations: []AuthorizationRow{},
 		Denials: []DenialRow{}, PodRows: []PodRow{}}
-	notes, err := together(ctx, s, v.stat, v.peers, v.routes, v.inbound, v.authorizations, v.denials, v.pods,
+	notes, err := runParts(ctx, s, v.stat, v.peers, v.routes, v.inbound, v.authorizations, v.denials, v.pods,
 		v.certificates)
 	if err != nil {
 		return WorkloadPage{}, err
@@ -162,7 +162,7 @@ func Workload(ctx context.Context, s Sources, q Query) (WorkloadPage, error) {
 // commands returns those of the sections.
 func (v *workloadView) commands() map[string]string {
 	of := fmt.Sprintf(" %s/%s -n %s", v.kind.Prefix(), v.query.Name, v.query.Namespace)
-	window := " -t " + Span(v.query.Window)
+	window := " -t " + WindowText(v.query.Window)
 	return map[string]string{
 		"stat":    "tulle viz stat" + of + window,
 		"edges":   "tulle viz edges" + of + " -o wide",
@@ -198,8 +198,8 @@ func newTCP(t *stat.TCP) *TCP {
 
 // peers reads the page's neighbours as the page Topology has them.
 func (v *workloadView) peers(ctx context.Context, s Sources) ([]string, error) {
-	v.page.Counted = isWorkload(v.kind.Name)
-	if !v.page.Counted {
+	v.page.PeersKnown = isWorkload(v.kind.Name)
+	if !v.page.PeersKnown {
 		return nil, nil
 	}
 	around := v.query
@@ -255,7 +255,7 @@ func (v *workloadView) routes(ctx context.Context, s Sources) ([]string, error) 
 	v.page.Routes = splits.Join(outbound.Rows, rowsOf(named), v.page.Commands["routes"], v.page.Commands["actual"])
 	c, notes := s.configuration(ctx, "The shares that weights ask for are not shown")
 	if c != nil {
-		splits.Wish(v.page.Routes, c.Ports)
+		splits.AddExpected(v.page.Routes, c.Ports)
 	}
 	return slices.Concat(notes, outbound.Notes, named.Notes), nil
 }
@@ -281,7 +281,7 @@ func (v *workloadView) inbound(ctx context.Context, s Sources) ([]string, error)
 // authorizations reads which authorizations let requests in.
 func (v *workloadView) authorizations(ctx context.Context, s Sources) ([]string, error) {
 	c, notes := s.configuration(ctx, "Authorizations without requests are not shown")
-	result, err := authz.Rows(ctx, s.Numbers, s.Objects, v.request, policyOf(c))
+	result, err := authz.Rows(ctx, s.Numbers, s.Objects, v.request, inboundOf(c))
 	for _, r := range result.Rows {
 		v.page.Authorizations = append(v.page.Authorizations, AuthorizationRow{Server: r.Server, Route: r.Route,
 			Authorization: r.Authorization, Denied: r.Denied, Golden: newGolden(r.Stats)})
@@ -304,7 +304,7 @@ func (v *workloadView) denials(ctx context.Context, s Sources) ([]string, error)
 	if err != nil {
 		return nil, err
 	}
-	rights := newTopologyRights(ctx, s.Objects, topologyScope{namespaces: []string{v.query.Namespace}})
+	rights := newVisibility(ctx, s.Objects, topologyScope{namespaces: []string{v.query.Namespace}})
 	queries, rows := authz.DenialQueries(found), map[DenialRow]*DenialRow{}
 	for _, d := range denials {
 		row := DenialRow{Server: d.Server, Route: d.Route.Name, Reason: d.Reason, Connections: d.Opaque,
@@ -390,7 +390,7 @@ func (v *workloadView) certificates(ctx context.Context, s Sources) ([]string, e
 	}
 	v.ends = map[string]time.Time{}
 	for _, sample := range found.Source.Attribute(answers.Samples[0][0]) {
-		if sample.Value > 0 && sample.Value < maxUnix {
+		if sample.Value > 0 && sample.Value < maxCertificateEnd {
 			v.ends[sample.Labels[podLabel]] = time.Unix(int64(sample.Value), 0).UTC()
 		}
 	}
@@ -400,8 +400,8 @@ func (v *workloadView) certificates(ctx context.Context, s Sources) ([]string, e
 // podLabel names the pod of a series.
 const podLabel = "pod"
 
-// maxUnix is the last time that a certificate may have: 31 December 9999. Source: RFC 5280 section 4.1.2.5.
-const maxUnix = 253402300800
+// maxCertificateEnd is the last time that a certificate may have: 31 December 9999. Source: RFC 5280 section 4.1.2.5.
+const maxCertificateEnd = 253402300800
 
 // statuses returns the states of the namespace's pods.
 func (v *workloadView) statuses(ctx context.Context, s Sources) (map[string]string, error) {

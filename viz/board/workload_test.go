@@ -162,7 +162,7 @@ func routeLines(rows []splits.Row) (out []string) {
 			r.Kind, r.Route, text(r.Success), r.RPS, actual, text(r.Retries), text(r.Timeouts)))
 		for _, b := range r.Backends {
 			out = append(out, strings.TrimSpace(fmt.Sprintf("  %s: %s of %s, success %s %s", b.Service, text(b.Share),
-				text(b.Wished), text(b.Success), b.Invalid)))
+				text(b.Expected), text(b.Success), b.Invalid)))
 		}
 	}
 	return out
@@ -361,12 +361,12 @@ func TestTogetherReturnsWhatFails(t *testing.T) {
 		_, err := s.Numbers.Ask(ctx, time.Minute, []metrics.Query{{Metric: metrics.RequestTotal}})
 		return []string{"note"}, err
 	}
-	if notes, err := together(t.Context(), s, ask, ask); err != nil || len(notes) != 1 {
+	if notes, err := runParts(t.Context(), s, ask, ask); err != nil || len(notes) != 1 {
 		t.Errorf("two parts with one note: %q, %v", notes, err)
 	}
 	failed := errors.New("failed")
 	fail := func(context.Context, Sources) ([]string, error) { return nil, failed }
-	if _, err := together(t.Context(), s, ask, fail, ask); !errors.Is(err, failed) {
+	if _, err := runParts(t.Context(), s, ask, fail, ask); !errors.Is(err, failed) {
 		t.Errorf("error %v; want %v", err, failed)
 	}
 	defer func() {
@@ -374,5 +374,5 @@ func TestTogetherReturnsWhatFails(t *testing.T) {
 			t.Error("a panic of a part is lost")
 		}
 	}()
-	_, _ = together(t.Context(), s, ask, func(context.Context, Sources) ([]string, error) { panic("mistake") })
+	_, _ = runParts(t.Context(), s, ask, func(context.Context, Sources) ([]string, error) { panic("mistake") })
 }

@@ -1,7 +1,7 @@
-// Package parts builds the parts of a page side by side.
+// Package parts builds the parts of a page concurrently.
 //
-// It owns how the questions of the parts become one, and that each list of objects is read once. It knows nothing of
-// what a page shows. The one idea: the source is asked whenever all parts that run wait for an answer.
+// It joins the questions of the parts into batches, and reads each list of objects once. It does not know what a page
+// shows. The one idea: the source is asked as soon as every running part waits for an answer.
 package parts
 
 import (
@@ -16,35 +16,35 @@ import (
 	"github.com/tulle-mesh/tulle/viz/resource"
 )
 
-// maxJoined is how many queries one question may have; metrics-api takes 128.
-const maxJoined = 128
+// maxBatch is the most queries in one batch: metrics-api refuses more.
+const maxBatch = 128
 
-// Sources is what a part reads.
+// Sources are what a part reads.
 type Sources struct {
 	Numbers metrics.Source
 	Objects resource.Lister
 }
 
-// Part reads a part of a page. It returns notes.
+// Part builds one part of a page. It returns notes for the viewer.
 type Part func(context.Context, Sources) ([]string, error)
 
-// Run runs the parts and joins their questions. A source that reads the proxies waits for the window, so a page of many
-// parts must not ask one after the other. It returns the notes of all, each once.
+// Run runs the parts concurrently and joins their questions, because a source that reads the proxies takes the window
+// for each question. It returns the notes of all parts, each once, and the first error. It panics if a part panics.
 func Run(ctx context.Context, s Sources, parts ...Part) ([]string, error) {
 	group, ctx := errgroup.WithContext(ctx)
-	j := &joined{ctx: ctx, source: s.Numbers, running: len(parts)}
-	s.Objects = &listOnce{next: s.Objects, lists: map[listKey]*listing{}}
+	j := &batcher{ctx: ctx, source: s.Numbers, running: len(parts)}
+	s.Objects = &cachedLister{next: s.Objects, lists: map[listKey]*listResult{}}
 	notes := make([][]string, len(parts))
-	var fault any
+	var panicked any
 	for i, part := range parts {
 		own := s
-		own.Numbers = joinedPart{j, i}
+		own.Numbers = partSource{j, i}
 		group.Go(func() (err error) {
 			defer j.leave()
 			defer func() {
 				if f := recover(); f != nil {
 					j.mu.Lock()
-					fault = f
+					panicked = f
 					j.mu.Unlock()
 				}
 			}()
@@ -53,9 +53,9 @@ func Run(ctx context.Context, s Sources, parts ...Part) ([]string, error) {
 		})
 	}
 	err := group.Wait()
-	j.flights.Wait()
-	if fault != nil {
-		panic(fault) // in the goroutine of the page, whose caller expects it
+	j.asking.Wait()
+	if panicked != nil {
+		panic(panicked) // in the goroutine of the page, whose caller expects it
 	}
 	var all []string
 	for _, n := range slices.Concat(notes...) {
@@ -66,23 +66,23 @@ func Run(ctx context.Context, s Sources, parts ...Part) ([]string, error) {
 	return all, err
 }
 
-// joined asks one source the questions of several parts at once: whenever all parts that run wait for an answer.
-type joined struct {
-	ctx     context.Context
-	source  metrics.Source
-	flights sync.WaitGroup
+// batcher asks one source the questions of several parts in batches, whenever every running part waits.
+type batcher struct {
+	ctx    context.Context
+	source metrics.Source
+	asking sync.WaitGroup
 
 	mu      sync.Mutex // guards the fields below
-	running int        // parts that do not wait
-	waiting []*joinedQuestion
+	running int        // parts that do not wait for an answer
+	waiting []*partQuestion
 }
 
-type joinedPart struct {
-	*joined
+type partSource struct {
+	*batcher
 	index int
 }
 
-type joinedQuestion struct {
+type partQuestion struct {
 	index   int
 	window  time.Duration
 	queries []metrics.Query
@@ -92,8 +92,8 @@ type joinedQuestion struct {
 }
 
 // Ask implements metrics.Source.
-func (p joinedPart) Ask(ctx context.Context, window time.Duration, queries []metrics.Query) (metrics.Answer, error) {
-	q := &joinedQuestion{index: p.index, window: window, queries: queries, done: make(chan struct{})}
+func (p partSource) Ask(ctx context.Context, window time.Duration, queries []metrics.Query) (metrics.Answer, error) {
+	q := &partQuestion{index: p.index, window: window, queries: queries, done: make(chan struct{})}
 	p.mu.Lock()
 	p.waiting = append(p.waiting, q)
 	p.pause()
@@ -106,25 +106,26 @@ func (p joinedPart) Ask(ctx context.Context, window time.Duration, queries []met
 	}
 }
 
-// leave ends a part.
-func (j *joined) leave() {
+// leave counts a part that has ended as not running.
+func (j *batcher) leave() {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.pause()
 }
 
-// pause counts a part as not running, and asks what waits if that was the last. The caller holds the lock.
-func (j *joined) pause() {
+// pause counts one running part less. If that was the last one, it asks the questions that wait. The caller holds the
+// lock.
+func (j *batcher) pause() {
 	if j.running--; j.running > 0 || len(j.waiting) == 0 {
 		return
 	}
-	// In a stable order, so that a source that keeps answers knows the question again.
-	slices.SortStableFunc(j.waiting, func(a, b *joinedQuestion) int { return a.index - b.index })
-	groups := map[time.Duration][][]*joinedQuestion{}
+	// In a stable order, so that a source with a cache gets the same batch again.
+	slices.SortStableFunc(j.waiting, func(a, b *partQuestion) int { return a.index - b.index })
+	groups := map[time.Duration][][]*partQuestion{}
 	sizes := map[time.Duration]int{}
 	for _, q := range j.waiting {
 		list := groups[q.window]
-		if len(list) == 0 || sizes[q.window]+len(q.queries) > maxJoined {
+		if len(list) == 0 || sizes[q.window]+len(q.queries) > maxBatch {
 			list, sizes[q.window] = append(list, nil), 0
 		}
 		list[len(list)-1] = append(list[len(list)-1], q)
@@ -134,13 +135,13 @@ func (j *joined) pause() {
 	j.waiting = nil
 	for _, list := range groups {
 		for _, questions := range list {
-			j.flights.Go(func() { j.ask(questions) })
+			j.asking.Go(func() { j.ask(questions) })
 		}
 	}
 }
 
-// ask asks questions of one window as one.
-func (j *joined) ask(questions []*joinedQuestion) {
+// ask asks questions of one window as one batch.
+func (j *batcher) ask(questions []*partQuestion) {
 	var queries []metrics.Query
 	for _, q := range questions {
 		queries = append(queries, q.queries...)
@@ -151,36 +152,37 @@ func (j *joined) ask(questions []*joinedQuestion) {
 	for _, q := range questions {
 		q.err = err
 		q.answer = metrics.Answer{Window: answer.Window, Notes: slices.Clone(answer.Notes)}
-		n := min(len(q.queries), len(answer.Samples)) // a source that answers too little is the part's to refuse
+		n := min(len(q.queries), len(answer.Samples)) // the part refuses an answer with too few samples
 		q.answer.Samples, answer.Samples = slices.Clip(answer.Samples[:n]), answer.Samples[n:]
 		j.running++
 		close(q.done)
 	}
 }
 
-// listOnce is a resource.Lister that lists each kind of a namespace once.
-type listOnce struct {
+// cachedLister is a resource.Lister that lists each kind of a namespace once.
+type cachedLister struct {
 	next resource.Lister
 
 	mu    sync.Mutex // guards the field below
-	lists map[listKey]*listing
+	lists map[listKey]*listResult
 }
 
 type listKey struct{ kind, namespace, selector string }
 
-type listing struct {
+type listResult struct {
 	once    sync.Once
 	objects []resource.Object
 	err     error
 }
 
 // List implements resource.Lister. The caller may change the list, but not what is in its objects.
-func (l *listOnce) List(ctx context.Context, k resource.Kind, namespace, selector string) ([]resource.Object, error) {
+func (l *cachedLister) List(ctx context.Context, k resource.Kind, namespace, selector string) ([]resource.Object,
+	error) {
 	key := listKey{k.Name, namespace, selector}
 	l.mu.Lock()
 	found := l.lists[key]
 	if found == nil {
-		found = &listing{}
+		found = &listResult{}
 		l.lists[key] = found
 	}
 	l.mu.Unlock()

@@ -28,7 +28,7 @@ func (r *Rights) Numbers(source metrics.Source) metrics.Source { return numbers{
 
 // Ask implements metrics.Source.
 func (n numbers) Ask(ctx context.Context, window time.Duration, queries []metrics.Query) (metrics.Answer, error) {
-	all, err := n.rights.May(ctx, "")
+	all, err := n.rights.MaySee(ctx, "")
 	if err != nil {
 		return metrics.Answer{}, err
 	}
@@ -50,7 +50,7 @@ type AskHistory func(context.Context, metrics.HistoryRequest) (metrics.History, 
 // History returns the function without what proxies in other namespaces counted than those that the viewer may see.
 func (r *Rights) History(ask AskHistory) AskHistory {
 	return func(ctx context.Context, request metrics.HistoryRequest) (metrics.History, error) {
-		all, err := r.May(ctx, "")
+		all, err := r.MaySee(ctx, "")
 		if err != nil {
 			return metrics.History{}, err
 		}
@@ -128,7 +128,7 @@ func (l *limits) find(ctx context.Context, r *Rights, answers ...[][]metrics.Sam
 		}
 	}
 	delete(found, "") // series of no namespace are nobody's
-	l.visible, err = r.Among(ctx, slices.Collect(maps.Keys(found)))
+	l.visible, err = r.Filter(ctx, slices.Collect(maps.Keys(found)))
 	return err
 }
 

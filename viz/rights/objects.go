@@ -33,7 +33,7 @@ func (o objects) List(ctx context.Context, k resource.Kind, namespace, selector 
 	if !apierrors.IsForbidden(forbidden) || namespace != "" && !namespaces {
 		return found, forbidden
 	}
-	visible, err := o.rights.Visible(ctx)
+	visible, err := o.rights.VisibleNamespaces(ctx)
 	if err != nil {
 		return nil, err
 	}

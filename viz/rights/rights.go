@@ -1,8 +1,8 @@
 // Package rights limits what the dashboard's server in a cluster shows to what its viewer may see.
 //
-// It owns the question whether a viewer may see a namespace, and what is left of numbers and of objects without the
-// others. Objects are read with the viewer's own credentials, so the API server decides on them. Numbers are read for
-// all viewers at once, so this package does. The one idea: a viewer sees a namespace who may list its pods.
+// It owns the question whether a viewer may see a namespace, and removes the other namespaces from numbers and objects.
+// Objects are read with the viewer's own credentials, so the API server decides about them. Numbers are read once for
+// all viewers, so this package decides about them. The one idea: a viewer who may list the pods of a namespace sees it.
 package rights
 
 import (
@@ -21,13 +21,13 @@ import (
 )
 
 const (
-	// reviewedFor is how long a decision holds, and so how long numbers are shown after a right is gone.
-	reviewedFor = 30 * time.Second
-	// reviewTimeout bounds one question.
+	// reviewTTL is how long a decision is used, and so how long numbers are shown after a right is gone.
+	reviewTTL = 30 * time.Second
+	// reviewTimeout bounds one review.
 	reviewTimeout = 5 * time.Second
-	// maxAtOnce bounds the questions of a viewer that run at once.
-	maxAtOnce = 8
-	// maxReviews bounds the decisions that are kept of a viewer.
+	// maxConcurrentReviews bounds the reviews for one viewer that run at once.
+	maxConcurrentReviews = 8
+	// maxReviews bounds the decisions that are stored for one viewer.
 	maxReviews = 2000
 )
 
@@ -43,7 +43,7 @@ type Rights struct {
 	reviews map[string]*review
 }
 
-// review is one decision of the API server.
+// review is one decision of the API server, or the wait for it.
 type review struct {
 	at   time.Time
 	done chan struct{} // closed when the fields below are set
@@ -56,8 +56,8 @@ func New(client *cluster.Client, namespaces Namespaces) *Rights {
 	return &Rights{client: client, namespaces: namespaces, reviews: map[string]*review{}}
 }
 
-// May reports whether the viewer may see a namespace; "" is every namespace.
-func (r *Rights) May(ctx context.Context, namespace string) (bool, error) {
+// MaySee reports whether the viewer may see a namespace; "" is every namespace.
+func (r *Rights) MaySee(ctx context.Context, namespace string) (bool, error) {
 	if ctx.Err() != nil { // nobody waits for the answer
 		return false, fmt.Errorf("ask for the rights in %s: %w", where(namespace), ctx.Err())
 	}
@@ -73,11 +73,11 @@ func (r *Rights) May(ctx context.Context, namespace string) (bool, error) {
 	}
 }
 
-// find returns the decision about a namespace. The first one who finds it has to ask for it.
+// find returns the decision about a namespace. first is true if it is new: then the caller has to ask.
 func (r *Rights) find(namespace string) (v *review, first bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if v := r.reviews[namespace]; v != nil && time.Since(v.at) < reviewedFor {
+	if v := r.reviews[namespace]; v != nil && time.Since(v.at) < reviewTTL {
 		return v, false
 	}
 	if len(r.reviews) >= maxReviews {
@@ -88,7 +88,7 @@ func (r *Rights) find(namespace string) (v *review, first bool) {
 	return v, true
 }
 
-// ask asks the API server with the viewer's credentials. Others wait for the answer, so that it does not end with ctx.
+// ask asks the API server with the viewer's credentials. It does not end with ctx, because others wait for the answer.
 func (r *Rights) ask(ctx context.Context, namespace string, v *review) {
 	defer close(v.done)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), reviewTimeout)
@@ -111,17 +111,17 @@ func (r *Rights) ask(ctx context.Context, namespace string, v *review) {
 
 func where(namespace string) string { return cmp.Or(namespace, "every namespace") }
 
-// Among returns those of the namespaces that the viewer may see, in order. It asks no further after an error.
-func (r *Rights) Among(ctx context.Context, namespaces []string) ([]string, error) {
+// Filter returns those of the namespaces that the viewer may see, in order. It asks no further after an error.
+func (r *Rights) Filter(ctx context.Context, namespaces []string) ([]string, error) {
 	var (
 		mu  sync.Mutex // guards the variable below
 		may []string
 	)
 	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(maxAtOnce)
+	group.SetLimit(maxConcurrentReviews)
 	for _, namespace := range namespaces {
 		group.Go(func() error {
-			allowed, err := r.May(ctx, namespace)
+			allowed, err := r.MaySee(ctx, namespace)
 			if err != nil || !allowed {
 				return err
 			}
@@ -136,8 +136,8 @@ func (r *Rights) Among(ctx context.Context, namespaces []string) ([]string, erro
 	return may, err
 }
 
-// Visible returns the metadata of the namespaces that the viewer may see, in the order of their names.
-func (r *Rights) Visible(ctx context.Context) ([]metav1.PartialObjectMetadata, error) {
+// VisibleNamespaces returns the metadata of the namespaces that the viewer may see, in the order of their names.
+func (r *Rights) VisibleNamespaces(ctx context.Context) ([]metav1.PartialObjectMetadata, error) {
 	all, err := r.namespaces(ctx)
 	if err != nil {
 		return nil, err
@@ -146,7 +146,7 @@ func (r *Rights) Visible(ctx context.Context) ([]metav1.PartialObjectMetadata, e
 	for i, n := range all {
 		names[i] = n.Name
 	}
-	may, err := r.Among(ctx, names)
+	may, err := r.Filter(ctx, names)
 	if err != nil {
 		return nil, err
 	}

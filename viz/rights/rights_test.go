@@ -77,8 +77,8 @@ func TestDecisionsAreAskedOnce(t *testing.T) {
 			var all sync.WaitGroup
 			for range 10 {
 				all.Go(func() {
-					inShop, err := r.May(t.Context(), "shop")
-					inPay, other := r.May(t.Context(), "pay")
+					inShop, err := r.MaySee(t.Context(), "shop")
+					inPay, other := r.MaySee(t.Context(), "pay")
 					if inShop != shop || inPay != pay || err != nil || other != nil {
 						t.Errorf("shop %v, pay %v, errors %v and %v", inShop, inPay, err, other)
 					}
@@ -92,7 +92,7 @@ func TestDecisionsAreAskedOnce(t *testing.T) {
 		want(true, false, 2)
 		a.set()
 		want(true, false, 2)
-		time.Sleep(reviewedFor)
+		time.Sleep(reviewTTL)
 		want(false, false, 4)
 	})
 }
@@ -100,11 +100,11 @@ func TestDecisionsAreAskedOnce(t *testing.T) {
 func TestErrorsOfReviewsAreNotKept(t *testing.T) {
 	a := &api{may: []string{"shop"}, err: errors.New("away")}
 	r := a.rights()
-	if may, err := r.May(t.Context(), "shop"); may || err == nil || !strings.Contains(err.Error(), "in shop: away") {
+	if may, err := r.MaySee(t.Context(), "shop"); may || err == nil || !strings.Contains(err.Error(), "in shop: away") {
 		t.Errorf("may %v, error %v", may, err)
 	}
 	a.err = nil
-	if may, err := r.May(t.Context(), "shop"); !may || err != nil {
+	if may, err := r.MaySee(t.Context(), "shop"); !may || err != nil {
 		t.Errorf("after an error: may %v, error %v", may, err)
 	}
 }
@@ -119,11 +119,11 @@ func TestQuestionsEndWithTheirViewer(t *testing.T) {
 	a := &api{}
 	gone, leave := context.WithCancel(t.Context())
 	leave()
-	if _, err := a.rights().Among(gone, many); !errors.Is(err, context.Canceled) || a.asked != 0 {
+	if _, err := a.rights().Filter(gone, many); !errors.Is(err, context.Canceled) || a.asked != 0 {
 		t.Errorf("for a viewer who left: %d questions, error %v", a.asked, err)
 	}
 	a.err = errors.New("away")
-	if _, err := a.rights().Among(t.Context(), many); !errors.Is(err, a.err) || a.asked > 10*maxAtOnce {
+	if _, err := a.rights().Filter(t.Context(), many); !errors.Is(err, a.err) || a.asked > 10*maxConcurrentReviews {
 		t.Errorf("after an error: %d questions, error %v", a.asked, err)
 	}
 }

@@ -1,8 +1,8 @@
-// Package splits joins what commands show of routes with what the weights of the routes ask for.
+// Package splits joins the numbers of routes with the shares that the weights of the routes ask for.
 //
-// It owns the row of a route: its effective and actual numbers, retries and timeouts, and its backends with the shares
-// that flow and that are wished. It asks nothing itself. The one idea: series name a route but not its rules, so a wish
-// is only known where one rule has backends.
+// It owns the row of a route: its effective and actual numbers, retries and timeouts, and its backends with their
+// observed and expected shares. It asks nothing itself. The one idea: series name a route but not its rules, so the
+// expected shares are known only if one rule has backends.
 package splits
 
 import (
@@ -17,7 +17,7 @@ import (
 	"github.com/tulle-mesh/tulle/viz/statoutbound"
 )
 
-// Row is the requests to one port of a Service under one route, and the attempts to each backend.
+// Row has the requests to one port of a Service under one route, and the attempts to each backend.
 type Row struct {
 	// Namespace, Service and Port are what the clients asked for.
 	Namespace string `json:"namespace"`
@@ -31,8 +31,8 @@ type Row struct {
 	golden.Numbers
 	// Actual are those requests with their retries; nil if not known.
 	Actual *Rates `json:"actual"`
-	// Retries is the share of attempts that were retries, and Timeouts that of requests that a timeout ended. They are nil
-	// if not known.
+	// Retries is the share of attempts that were retries. Timeouts is the share of requests that a timeout ended. Both are
+	// from 0 to 1, and nil if not known.
 	Retries  *float64 `json:"retries"`
 	Timeouts *float64 `json:"timeouts"`
 	// Backends is never null.
@@ -41,7 +41,7 @@ type Row struct {
 	Command string `json:"command"`
 }
 
-// Rates are a share of successes, from 0 to 1, and a rate per second.
+// Rates are a success rate, from 0 to 1, and the requests per second.
 type Rates struct {
 	Success float64 `json:"success"`
 	RPS     float64 `json:"rps"`
@@ -54,10 +54,10 @@ type Backend struct {
 	Port      string `json:"port"`
 	golden.Numbers
 	Timeouts *float64 `json:"timeouts"`
-	// Share is the backend's share of the route's attempts; nil without any. Wished is the share that the weights of the
-	// route ask for; nil if no weights do, or if the route has several rules with weights.
-	Share  *float64 `json:"share"`
-	Wished *float64 `json:"wished"`
+	// Share is the backend's share of the route's attempts, from 0 to 1; nil without attempts. Expected is the share that
+	// the weights of the route ask for; nil if the route has no weights, or several rules with weights.
+	Share    *float64 `json:"share"`
+	Expected *float64 `json:"expected"`
 	// Invalid says why the route's reference leads to no backend; "" if it does.
 	Invalid string `json:"invalid"`
 }
@@ -65,8 +65,9 @@ type Backend struct {
 // profileKind is the kind of the rows of ServiceProfiles.
 const profileKind = "ServiceProfile"
 
-// Join joins the rows of `tulle viz stat-outbound` and `tulle viz routes`. The first have backends, retries and
-// timeouts. The second have the actual rates, the routes of ServiceProfiles, and routes without requests.
+// Join joins the rows of `tulle viz stat-outbound` and `tulle viz routes`, sorted by Service, port and route. The first
+// have backends, retries and timeouts. The second have the actual rates, the routes of ServiceProfiles, and routes
+// without requests. A row has the command of the rows from which its numbers come.
 func Join(outbound []statoutbound.Row, named []routes.Row, outboundCommand, namedCommand string) []Row {
 	rows := []Row{}
 	for _, r := range outbound {
@@ -126,7 +127,7 @@ func addNamed(rows []Row, r routes.Row, command string) []Row {
 	return append(rows, add)
 }
 
-// known returns a share, or nil if there is nothing that it is of.
+// known returns a share, or nil if it is one of zero requests.
 func known(share float64) *float64 {
 	if math.IsNaN(share) || math.IsInf(share, 0) {
 		return nil
@@ -134,9 +135,9 @@ func known(share float64) *float64 {
 	return &share
 }
 
-// Wish adds to the rows which shares their weights ask for, and the backends without requests. portsOf returns what
-// proxies receive about each port of a Service.
-func Wish(rows []Row, portsOf func(namespace, service string) []*mesh.Outbound) {
+// AddExpected adds to the rows the shares that their weights ask for, and the backends without requests. portsOf
+// returns what proxies receive about each port of a Service.
+func AddExpected(rows []Row, portsOf func(namespace, service string) []*mesh.Outbound) {
 	type service struct{ namespace, name string }
 	ports := map[service][]*mesh.Outbound{}
 	for i := range rows {
@@ -147,7 +148,7 @@ func Wish(rows []Row, portsOf func(namespace, service string) []*mesh.Outbound) 
 		}
 		for _, port := range ports[key] {
 			if portText(port.Service.Port) == r.Port {
-				r.wish(weights(port, r))
+				r.setExpected(weights(port, r))
 			}
 		}
 	}
@@ -183,8 +184,8 @@ func weights(port *mesh.Outbound, r *Row) (found []mesh.WeightedBackend) {
 	return found
 }
 
-// wish sets the wished shares of the row's backends.
-func (r *Row) wish(backends []mesh.WeightedBackend) {
+// setExpected sets the expected shares of the row's backends.
+func (r *Row) setExpected(backends []mesh.WeightedBackend) {
 	total := 0.0
 	for _, b := range backends {
 		total += float64(b.Weight)
@@ -199,10 +200,10 @@ func (r *Row) wish(backends []mesh.WeightedBackend) {
 		if i < 0 {
 			i, r.Backends = len(r.Backends), append(r.Backends, Backend{Namespace: namespace, Service: name, Port: port})
 		}
-		if r.Backends[i].Wished != nil && share != nil { // named twice
-			*share += *r.Backends[i].Wished
+		if r.Backends[i].Expected != nil && share != nil { // named twice
+			*share += *r.Backends[i].Expected
 		}
-		r.Backends[i].Wished, r.Backends[i].Invalid = share, b.Invalid
+		r.Backends[i].Expected, r.Backends[i].Invalid = share, b.Invalid
 	}
 }
 

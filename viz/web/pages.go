@@ -51,7 +51,7 @@ func readQuery(params url.Values) (pageFunc, board.Query, error) {
 		window, err := time.ParseDuration(text)
 		if err != nil || window < metrics.MinWindow || window > maxWindow {
 			return refuse("window %q: want a time from %v to %s, such as 1m", metrics.Printable(text, 100), metrics.MinWindow,
-				board.Span(maxWindow))
+				board.WindowText(maxWindow))
 		}
 		q.Window = window
 	}

@@ -80,7 +80,7 @@ export type NodeKind = 'unmeshed' | 'external' | 'identity' | 'hidden' | 'pods';
 
 export interface TopologyNode extends Golden, Ref {
   id: string;
-  counted: boolean; // whether the golden metrics are known
+  numbersKnown: boolean; // whether the golden metrics are known
   tcpOpen: number | null;
   meshed: number;
   pods: number; // 0 for what is not an object
@@ -384,7 +384,7 @@ export interface BackendRow extends Golden {
   port: string; // "" if not known
   timeouts: number | null;
   share: number | null; // of the route's attempts
-  wished: number | null; // the share that the weights ask for
+  expected: number | null; // the share that the weights ask for
   invalid: string; // why it is no backend; "" if it is one
 }
 
@@ -442,7 +442,7 @@ export interface WorkloadPage extends Head, Golden, Ref {
   meshed: number;
   pods: number;
   versions: string[];
-  counted: boolean; // whether callers and callees are known
+  peersKnown: boolean; // whether callers and callees are known
   callers: Peer[]; // busiest first
   callees: Peer[];
   routes: RouteRow[]; // of what it sent

@@ -56,7 +56,7 @@ function Content({ page, query }: { page: WorkloadPage; query: Record<string, st
     <>
       <Summary page={page} />
       <History of={page} />
-      {page.counted && (
+      {page.peersKnown && (
         <Section title="Callers" count={page.callers.length} sub="Who calls it, as the clients’ proxies saw it" command={commands.edges}>
           <Peers title="Caller" peers={page.callers} own={namespace} query={query} empty="Nobody called it in the last ten minutes." />
         </Section>
@@ -71,7 +71,7 @@ function Content({ page, query }: { page: WorkloadPage; query: Record<string, st
       <Section title="Authorizations" sub="What let requests in" command={commands.authz}>
         <Authorizations rows={page.authorizations} command={commands.authz} />
       </Section>
-      {page.counted && (
+      {page.peersKnown && (
         <Section title="Calls" count={page.callees.length} sub="Whom it calls, as its own proxies saw it" command={commands.edges}>
           <Peers title="Called" peers={page.callees} own={namespace} query={query} empty="It called nobody in the last ten minutes." />
         </Section>

@@ -65,7 +65,7 @@ function NodePanel({ page, node, onSelect }: PanelProps & { node: TopologyNode }
   const meshed = meshedText(node);
   const here = (changes: Record<string, string | null>) => linkTo('/topology', query, { kind: null, name: null, ...changes });
   const own = isWorkload(node) ? pathOf(node) : null;
-  const outside = isWorkload(node) && !node.counted;
+  const outside = isWorkload(node) && !node.numbersKnown;
   return (
     <>
       <h2><Name most={30}>{nameOf(node)}</Name></h2>
@@ -77,7 +77,7 @@ function NodePanel({ page, node, onSelect }: PanelProps & { node: TopologyNode }
         </p>
       )}
       {about[node.kind] && <p class="about">{about[node.kind]}</p>}
-      {node.counted && node.meshed > 0 && <><h3>Requests served</h3><GoldenFacts of={node} /></>}
+      {node.numbersKnown && node.meshed > 0 && <><h3>Requests served</h3><GoldenFacts of={node} /></>}
       {outside && <p class="about">The topology of its namespace has its numbers.</p>}
       <p class="panel-links">
         {own && <a class="button" href={linkTo(own, query, { namespace: null })}>Workload</a>}

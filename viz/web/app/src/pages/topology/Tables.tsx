@@ -48,7 +48,7 @@ function nodeColumns(query: Record<string, string>, several: boolean): Column<To
       cell: (n) => n.pods === 0 ? <span class="faint">{none}</span> : (
         <span class="number">{withoutProxy(n) && <Icon name="unlocked" />} {count(n.meshed)}/{count(n.pods)}</span>) },
     ...goldenColumns<TopologyNode>((n) => n, (n) => n.command).map((c) =>
-      ({ ...c, cell: (n: TopologyNode) => n.counted ? c.cell(n) : unknown })),
+      ({ ...c, cell: (n: TopologyNode) => n.numbersKnown ? c.cell(n) : unknown })),
     { key: 'connections', title: 'Connections', numeric: true, sort: (n) => -(n.tcpOpen ?? -1),
       cell: (n) => <Connections value={n.tcpOpen} title={n.command} /> },
   ];

@@ -4,7 +4,7 @@ import type { TopologyEdge, TopologyNode, TopologyPage } from '../../api';
 import { describe, describeNode, matches, nameOf, select, summaryOf, widthOf, withoutProxy } from './graph';
 
 const node = (kind: string, name: string, more: Partial<TopologyNode> = {}): TopologyNode => ({ id: `${kind}/shop/${name}`, kind,
-  namespace: 'shop', name, success: null, rps: 0, p50: null, p95: null, p99: null, counted: true, tcpOpen: null, meshed: 1, pods: 1,
+  namespace: 'shop', name, success: null, rps: 0, p50: null, p95: null, p99: null, numbersKnown: true, tcpOpen: null, meshed: 1, pods: 1,
   command: '', ...more });
 const edge = (from: TopologyNode, to: TopologyNode, more: Partial<TopologyEdge> = {}): TopologyEdge => ({ id: `${from.id}>${to.id}`,
   from: from.id, to: to.id, success: null, rps: 0, p50: null, p95: null, p99: null, tcpOpen: null, readBytes: 0, writeBytes: 0,
@@ -12,7 +12,7 @@ const edge = (from: TopologyNode, to: TopologyNode, more: Partial<TopologyEdge> 
 
 const web = node('deployment', 'web', { rps: 12.34, success: 0.93, p99: 45 });
 const api = node('deployment', 'api', { meshed: 0 });
-const clients = node('unmeshed', '', { namespace: '', pods: 0, meshed: 0, counted: false });
+const clients = node('unmeshed', '', { namespace: '', pods: 0, meshed: 0, numbersKnown: false });
 
 test('a node says what it is, also to those who do not see it', () => {
   assert.equal(summaryOf(web), '93.00% · 12.3 rps · 45 ms');

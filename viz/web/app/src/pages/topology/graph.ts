@@ -54,11 +54,11 @@ export function meshedText(node: TopologyNode): string {
 export function summaryOf(node: TopologyNode): string {
   if (!isObject(node)) return kindOf(node);
   const meshed = meshedText(node);
-  if (node.counted && node.rps > 0) {
+  if (node.numbersKnown && node.rps > 0) {
     return [percent(node.success), `${rate(node.rps)} rps`, latency(node.p99)].join(' · ');
   }
   if (meshed === 'no proxy') return meshed;
-  if (!node.counted) return `in ${node.namespace}`;
+  if (!node.numbersKnown) return `in ${node.namespace}`;
   if (node.tcpOpen) return plural(node.tcpOpen, 'connection');
   return meshed || 'no requests';
 }
@@ -71,7 +71,7 @@ export function shortOf(node: Ref): string {
 
 // briefOf is the second line of a node at a small scale.
 export function briefOf(node: TopologyNode): string {
-  if (node.counted && node.rps > 0) return `${percent(node.success)} · ${rate(node.rps)} rps`;
+  if (node.numbersKnown && node.rps > 0) return `${percent(node.success)} · ${rate(node.rps)} rps`;
   return isObject(node) ? summaryOf(node) : '';
 }
 

@@ -64,7 +64,7 @@ export function Splits({ rows, own }: { rows: RouteRow[]; own: string }) {
           </figcaption>
           <table role="table">
             <thead>
-              <tr><th scope="col">Backend</th><th scope="col" class="numeric">Wished</th><th scope="col">Flows</th>
+              <tr><th scope="col">Backend</th><th scope="col" class="numeric">Expected</th><th scope="col">Observed</th>
                 <th scope="col" class="numeric">Success</th></tr>
             </thead>
             <tbody>
@@ -72,8 +72,8 @@ export function Splits({ rows, own }: { rows: RouteRow[]; own: string }) {
                 <tr key={b.name}>
                   <th scope="row"><Name most={26}>{b.name}</Name>
                     {b.invalid && <span class="invalid"><Icon name="warning" /> {b.invalid}</span>}</th>
-                  <td class="numeric number">{b.wished === null ? none : percent(b.wished)}</td>
-                  <td><Bar share={b.share} wished={b.wished} off={b.off} /></td>
+                  <td class="numeric number">{b.expected === null ? none : percent(b.expected)}</td>
+                  <td><Bar share={b.share} expected={b.expected} off={b.off} /></td>
                   <td class="numeric"><Success value={b.success} /></td>
                 </tr>
               ))}
@@ -88,15 +88,15 @@ export function Splits({ rows, own }: { rows: RouteRow[]; own: string }) {
 const width = 120;
 
 // Bar is the share that flows, with a mark at the share that the weights ask for.
-function Bar(props: { share: number | null; wished: number | null; off: boolean }) {
-  const { share, wished } = props;
-  const x = wished === null ? 0 : Math.min(width - 1, Math.max(1, wished * width));
+function Bar(props: { share: number | null; expected: number | null; off: boolean }) {
+  const { share, expected } = props;
+  const x = expected === null ? 0 : Math.min(width - 1, Math.max(1, expected * width));
   return (
     <span class={props.off ? 'bar off' : 'bar'}>
       <svg viewBox={`0 0 ${width} 12`} width={width} height="12" aria-hidden="true">
         <rect class="track" x="0" y="3" width={width} height="6" rx="3" />
         <rect class="flow" x="0" y="3" width={(share ?? 0) * width} height="6" rx="3" />
-        {wished !== null && <path class="wish" d={`M${x} 0v12`} />}
+        {expected !== null && <path class="expected" d={`M${x} 0v12`} />}
       </svg>
       <span class="number">{share === null ? none : percent(share)}</span>
       {props.off && <span title="What flows is far from what the weights ask for"><Icon name="warning" /><span class="unseen">differs from the weights</span></span>}

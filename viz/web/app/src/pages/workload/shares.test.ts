@@ -3,8 +3,8 @@ import { test } from 'node:test';
 import type { BackendRow, RouteRow } from '../../api';
 import { serviceOf, sharesOf, splitsOf } from './shares';
 
-const backend = (service: string, rps: number, share: number | null, wished: number | null): BackendRow => ({ namespace: 'shop', service,
-  port: '80', success: rps > 0 ? 1 : null, rps, p50: null, p95: null, p99: null, timeouts: null, share, wished, invalid: '' });
+const backend = (service: string, rps: number, share: number | null, expected: number | null): BackendRow => ({ namespace: 'shop', service,
+  port: '80', success: rps > 0 ? 1 : null, rps, p50: null, p95: null, p99: null, timeouts: null, share, expected, invalid: '' });
 
 const row = (...backends: BackendRow[]): RouteRow => ({ namespace: 'shop', service: 'api', port: '80', route: 'split', kind: 'HTTPRoute',
   success: 1, rps: 1, p50: null, p95: null, p99: null, actual: null, retries: null, timeouts: null, backends, command: '' });

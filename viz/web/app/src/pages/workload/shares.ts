@@ -14,26 +14,26 @@ export function splitsOf(rows: RouteRow[]): RouteRow[] {
 export interface Share {
   name: string;
   share: number | null;
-  wished: number | null;
+  expected: number | null;
   success: number | null;
   invalid: string;
-  off: boolean; // whether what flows is far from what is wished
+  off: boolean; // whether what flows is far from what is expected
 }
 
 // Below this rate of attempts, chance alone spreads shares widely.
 const few = 0.5;
-// far is how far from its wish a share may be.
+// far is how far from the expected share a share may be.
 const far = 0.1;
 
-// sharesOf returns the backends of a route, the largest wish first. A split that differs from its wish is marked, but
+// sharesOf returns the backends of a route, the largest expected share first. A split that differs is marked, but
 // not for a few attempts, and not while nothing flows.
 export function sharesOf(row: RouteRow, own: string): Share[] {
   const attempts = row.backends.reduce((sum, b) => sum + b.rps, 0);
   const one = (b: BackendRow) => row.backends.filter((o) => o.namespace === b.namespace && o.service === b.service).length === 1;
-  const size = (b: BackendRow) => b.wished ?? b.share ?? 0;
+  const size = (b: BackendRow) => b.expected ?? b.share ?? 0;
   return [...row.backends].sort((a, b) => size(b) - size(a) || a.service.localeCompare(b.service)).map((b) => ({
-    name: serviceOf({ namespace: b.namespace, service: b.service, port: one(b) ? '' : b.port }, own), share: b.share, wished: b.wished,
+    name: serviceOf({ namespace: b.namespace, service: b.service, port: one(b) ? '' : b.port }, own), share: b.share, expected: b.expected,
     success: b.success, invalid: b.invalid,
-    off: attempts >= few && b.wished !== null && Math.abs((b.share ?? 0) - b.wished) > far,
+    off: attempts >= few && b.expected !== null && Math.abs((b.share ?? 0) - b.expected) > far,
   }));
 }

@@ -1,6 +1,7 @@
 package board
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -19,36 +20,36 @@ func isWorkload(kind string) bool {
 		slices.Contains([]string{"job", "replicaset", "replicationcontroller"}, kind)
 }
 
-// topologyRights reads objects with the viewer's rights, and says which nodes the viewer may see. It reads each kind of
+// visibility reads objects with the viewer's rights, and says which nodes the viewer may see. It reads each kind of
 // a namespace once.
-type topologyRights struct {
+type visibility struct {
 	read  func(kind resource.Kind, namespace string) ([]resource.Object, error)
 	check func(namespace string) error // that the namespace exists
 	scope topologyScope
-	lists map[Ref]listed // by kind and namespace
+	lists map[Ref]listResult // by kind and namespace
 	// err is the first error that is not a missing right.
 	err error
 }
 
-// listed is the answer to one list.
-type listed struct {
+// listResult is the answer to one list.
+type listResult struct {
 	objects []resource.Object
 	err     error // nil unless the right is missing
 }
 
-func newTopologyRights(ctx context.Context, lister resource.Lister, scope topologyScope) *topologyRights {
-	return &topologyRights{
+func newVisibility(ctx context.Context, lister resource.Lister, scope topologyScope) *visibility {
+	return &visibility{
 		read: func(kind resource.Kind, namespace string) ([]resource.Object, error) {
 			return lister.List(ctx, kind, namespace, "")
 		},
 		check: func(namespace string) error { return resource.CheckNamespace(ctx, lister, namespace) },
 		scope: scope,
-		lists: map[Ref]listed{},
+		lists: map[Ref]listResult{},
 	}
 }
 
 // list returns the objects of a kind. In a page about all namespaces it reads them all at once.
-func (r *topologyRights) list(kind, namespace string) listed {
+func (r *visibility) list(kind, namespace string) listResult {
 	if len(r.scope.namespaces) == 0 {
 		namespace = ""
 	}
@@ -56,7 +57,7 @@ func (r *topologyRights) list(kind, namespace string) listed {
 	if l, ok := r.lists[key]; ok {
 		return l
 	}
-	var l listed
+	var l listResult
 	k, err := resource.ParseKind(kind)
 	if err == nil {
 		l.objects, err = r.read(k, namespace)
@@ -71,7 +72,7 @@ func (r *topologyRights) list(kind, namespace string) listed {
 }
 
 // checkScope returns an error for a namespace or a workload that does not exist, or that may not be read.
-func (r *topologyRights) checkScope() error {
+func (r *visibility) checkScope() error {
 	namespaces := r.scope.namespaces
 	if len(namespaces) == 0 {
 		namespaces = []string{""}
@@ -105,14 +106,14 @@ func (r *topologyRights) checkScope() error {
 	return r.checkFocus()
 }
 
-func (r *topologyRights) checkFocus() error {
+func (r *visibility) checkFocus() error {
 	focus := r.scope.focus
 	if focus == (Ref{}) {
 		return nil
 	}
 	l := r.list(focus.Kind, focus.Namespace)
 	if l.err != nil || r.err != nil {
-		return firstOf(l.err, r.err)
+		return cmp.Or(l.err, r.err)
 	}
 	kind, err := resource.ParseKind(focus.Kind)
 	if err != nil {
@@ -122,22 +123,13 @@ func (r *topologyRights) checkFocus() error {
 	return err
 }
 
-func firstOf(errs ...error) error {
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // mayRead reports whether the viewer may list the kind in the namespace.
-func (r *topologyRights) mayRead(kind, namespace string) bool {
+func (r *visibility) mayRead(kind, namespace string) bool {
 	return r.list(kind, namespace).err == nil
 }
 
 // pods returns how many pods a node has, and how many of them are meshed.
-func (r *topologyRights) pods(node Ref) (meshed, total int) {
+func (r *visibility) pods(node Ref) (meshed, total int) {
 	kind := node.Kind
 	switch {
 	case kind == resource.Namespace:
@@ -166,8 +158,8 @@ func inNamespace(node Ref) string {
 	return node.Namespace
 }
 
-// living returns the nodes of the scope that have pods, with traffic or without.
-func (r *topologyRights) living() (out []Ref) {
+// withPods returns the nodes of the scope that have pods, with traffic or without.
+func (r *visibility) withPods() (out []Ref) {
 	kinds := append([]string{"pod"}, listedWorkloads...)
 	for key, l := range r.lists {
 		if !slices.Contains(kinds, key.Kind) || key.Namespace != "" && !r.scope.has(key.Namespace) {
@@ -189,7 +181,7 @@ func (r *topologyRights) living() (out []Ref) {
 }
 
 // notes say which rights are missing.
-func (r *topologyRights) notes() (out []string) {
+func (r *visibility) notes() (out []string) {
 	for key, l := range r.lists {
 		if l.err != nil && r.scope.has(key.Namespace) {
 			out = append(out, l.err.Error())
