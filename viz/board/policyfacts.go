@@ -22,7 +22,7 @@ import (
 // maxFactValues bounds the values of one fact.
 const maxFactValues = 12
 
-func (o *PolicyObject) fact(name string, values ...string) {
+func (o *PolicyObject) addFact(name string, values ...string) {
 	values = slices.DeleteFunc(values, func(v string) bool { return v == "" })
 	if len(values) > 0 {
 		n := min(len(values), maxFactValues)
@@ -36,30 +36,30 @@ func (p *policies) describe(o *PolicyObject, typed metav1.Object) {
 	case *v1alpha1.Server:
 		p.describeServer(o, t)
 	case *v1alpha1.AuthorizationPolicy:
-		o.target(t.Spec.TargetRef)
+		o.addTarget(t.Spec.TargetRef)
 		if len(t.Spec.RequiredAuthenticationRefs) == 0 {
-			o.fact("Clients", "all, also those without identity")
+			o.addFact("Clients", "all, also those without identity")
 		}
 		for _, r := range t.Spec.RequiredAuthenticationRefs {
-			o.link(RoleRequires, r.Group, r.Kind, cmp.Or(r.Namespace, t.Namespace), r.Name)
+			o.addLink(RoleRequires, r.Group, r.Kind, cmp.Or(r.Namespace, t.Namespace), r.Name)
 		}
 	case *v1alpha1.MeshTLSAuthentication:
 		identities := slices.Clone(t.Spec.Identities)
 		for _, r := range t.Spec.IdentityRefs {
 			identities = append(identities, identityRefText(r, t.Namespace))
 		}
-		o.fact("Identities", identities...)
+		o.addFact("Identities", identities...)
 	case *v1alpha1.NetworkAuthentication:
-		o.fact("Networks", networkTexts(t.Spec.Networks)...)
+		o.addFact("Networks", networkTexts(t.Spec.Networks)...)
 	case *v1alpha1.ServerAuthorization:
 		p.describeServerAuthorization(o, t)
 	case *v1alpha1.HTTPLocalRateLimitPolicy:
-		o.target(t.Spec.TargetRef)
-		o.fact("All clients together", limitText(t.Spec.Total))
-		o.fact("Each client", limitText(t.Spec.Identity))
+		o.addTarget(t.Spec.TargetRef)
+		o.addFact("All clients together", limitText(t.Spec.Total))
+		o.addFact("Each client", limitText(t.Spec.Identity))
 		for _, override := range t.Spec.Overrides {
 			for _, c := range override.ClientRefs {
-				o.fact(fmt.Sprintf("ServiceAccount %s.%s", c.Name, cmp.Or(c.Namespace, t.Namespace)),
+				o.addFact(fmt.Sprintf("ServiceAccount %s.%s", c.Name, cmp.Or(c.Namespace, t.Namespace)),
 					limitText(&v1alpha1.RateLimit{RequestsPerSecond: override.RequestsPerSecond}))
 			}
 		}
@@ -72,17 +72,17 @@ func (p *policies) describe(o *PolicyObject, typed metav1.Object) {
 	}
 }
 
-// target adds the object that a policy is about.
-func (o *PolicyObject) target(r v1alpha1.LocalRef) {
+// addTarget adds the object that a policy is about.
+func (o *PolicyObject) addTarget(r v1alpha1.LocalRef) {
 	namespace := o.Namespace
 	if r.Kind == "Namespace" {
 		namespace = ""
 	}
-	o.link(RoleTarget, r.Group, r.Kind, namespace, r.Name)
+	o.addLink(RoleTarget, r.Group, r.Kind, namespace, r.Name)
 }
 
-// link adds a link to an object that a spec names.
-func (o *PolicyObject) link(role, group, kind, namespace, name string) *PolicyLink {
+// addLink adds a link to an object that a spec names.
+func (o *PolicyObject) addLink(role, group, kind, namespace, name string) *PolicyLink {
 	l := PolicyLink{Role: role, Ref: Ref{Kind: kind, Namespace: namespace, Name: name}}
 	if k, ok := kinds.Find(kinds.Configuration(), group, kind); ok {
 		l.ID = policyID(k, namespace, name)
@@ -94,13 +94,13 @@ func (o *PolicyObject) link(role, group, kind, namespace, name string) *PolicyLi
 }
 
 func (p *policies) describeServer(o *PolicyObject, t *v1alpha1.Server) {
-	o.fact("Port", t.Spec.Port.String())
-	o.fact("Protocol", cmp.Or(t.Spec.ProxyProtocol, v1alpha1.ProtocolUnknown))
-	o.fact("Access policy", accessPolicyOf(t))
+	o.addFact("Port", t.Spec.Port.String())
+	o.addFact("Protocol", cmp.Or(t.Spec.ProxyProtocol, v1alpha1.ProtocolUnknown))
+	o.addFact("Access policy", accessPolicyOf(t))
 	if t.Spec.PodSelector == nil {
 		return
 	}
-	o.fact("Selects pods with", selectorText(t.Spec.PodSelector))
+	o.addFact("Selects pods with", selectorText(t.Spec.PodSelector))
 	selector, err := metav1.LabelSelectorAsSelector(t.Spec.PodSelector)
 	if err != nil {
 		return // the status says so
@@ -121,7 +121,7 @@ func (p *policies) describeServer(o *PolicyObject, t *v1alpha1.Server) {
 		o.Links = append(o.Links, PolicyLink{Role: RolePods, Ref: workload, Detail: detail})
 	}
 	if len(selected) == 0 && p.podsErr == nil {
-		o.fact("Selected now", "no pod")
+		o.addFact("Selected now", "no pod")
 	}
 }
 
@@ -154,49 +154,49 @@ func selectorText(s *metav1.LabelSelector) string {
 
 func (p *policies) describeServerAuthorization(o *PolicyObject, t *v1alpha1.ServerAuthorization) {
 	if t.Spec.Server.Name != "" {
-		o.link(RoleTarget, v1alpha1.PolicyGroup, "Server", t.Namespace, t.Spec.Server.Name)
+		o.addLink(RoleTarget, v1alpha1.PolicyGroup, "Server", t.Namespace, t.Spec.Server.Name)
 	} else if t.Spec.Server.Selector != nil {
-		o.fact("Servers with", selectorText(t.Spec.Server.Selector))
+		o.addFact("Servers with", selectorText(t.Spec.Server.Selector))
 		selector, err := metav1.LabelSelectorAsSelector(t.Spec.Server.Selector)
 		for _, s := range p.objects {
 			server, ok := s.Object.(*v1alpha1.Server)
 			if ok && err == nil && server.Namespace == t.Namespace && selector.Matches(labels.Set(server.Labels)) {
-				o.link(RoleTarget, v1alpha1.PolicyGroup, "Server", server.Namespace, server.Name)
+				o.addLink(RoleTarget, v1alpha1.PolicyGroup, "Server", server.Namespace, server.Name)
 			}
 		}
 	}
 	client := t.Spec.Client
 	switch {
 	case client.Unauthenticated:
-		o.fact("Clients", "all, also those without identity")
+		o.addFact("Clients", "all, also those without identity")
 	case client.MeshTLS == nil:
 	case client.MeshTLS.UnauthenticatedTLS:
-		o.fact("Clients", "all with mesh TLS")
+		o.addFact("Clients", "all with mesh TLS")
 	default:
 		identities := slices.Clone(client.MeshTLS.Identities)
 		for _, a := range client.MeshTLS.ServiceAccounts {
 			identities = append(identities, "ServiceAccount "+a.Name+"."+cmp.Or(a.Namespace, t.Namespace))
 		}
-		o.fact("Identities", identities...)
+		o.addFact("Identities", identities...)
 	}
-	o.fact("Networks", networkTexts(client.Networks)...)
+	o.addFact("Networks", networkTexts(client.Networks)...)
 }
 
 func describeProfile(o *PolicyObject, t *v1alpha1.ServiceProfile) {
 	if service, ok := profileService(t.Name); ok {
-		o.link(RoleParent, "", "Service", service.Namespace, service.Name)
+		o.addLink(RoleParent, "", "Service", service.Namespace, service.Name)
 	}
 	names := make([]string, len(t.Spec.Routes))
 	for i, r := range t.Spec.Routes {
 		names[i] = r.Name
 	}
-	o.fact("Routes", names...)
+	o.addFact("Routes", names...)
 	for _, d := range t.Spec.DstOverrides {
 		if service, ok := profileService(d.Authority); ok {
-			o.link(RoleBackend, "", "Service", service.Namespace, service.Name).Detail = "weight " + d.Weight.String()
+			o.addLink(RoleBackend, "", "Service", service.Namespace, service.Name).Detail = "weight " + d.Weight.String()
 		}
 	}
-	o.fact("Opaque ports", t.Spec.OpaquePorts...)
+	o.addFact("Opaque ports", t.Spec.OpaquePorts...)
 }
 
 // profileService reads the Service of a full name such as web.shop.svc.cluster.local, with or without a port.
@@ -221,8 +221,8 @@ func describeGrant(o *PolicyObject, t *gatewayv1.ReferenceGrant) {
 		}
 		to = append(to, fmt.Sprintf("%s %s", r.Kind, name))
 	}
-	o.fact("From", from...)
-	o.fact("To", to...)
+	o.addFact("From", from...)
+	o.addFact("To", to...)
 }
 
 func identityRefText(r v1alpha1.IdentityRef, own string) string {

@@ -18,55 +18,55 @@ func describeRoute(o *PolicyObject, typed metav1.Object) {
 	case *v1alpha1.HTTPRoute:
 		o.describeHTTPRoute(v1alpha1.PolicyGroup, "Server", t.Spec)
 	case *gatewayv1.GRPCRoute:
-		o.parents(gatewayv1.GroupName, "Gateway", t.Spec.ParentRefs)
-		o.hostnames(t.Spec.Hostnames)
+		o.addParents(gatewayv1.GroupName, "Gateway", t.Spec.ParentRefs)
+		o.addHostnames(t.Spec.Hostnames)
 		var matches []string
 		for _, rule := range t.Spec.Rules {
 			for _, m := range rule.Matches {
 				matches = append(matches, grpcMatchText(m))
 			}
 			for _, b := range rule.BackendRefs {
-				o.backend(b.BackendRef)
+				o.addBackend(b.BackendRef)
 			}
 		}
-		o.rules(len(t.Spec.Rules), matches)
+		o.addRules(len(t.Spec.Rules), matches)
 	case *gatewayv1.TLSRoute:
-		o.parents(gatewayv1.GroupName, "Gateway", t.Spec.ParentRefs)
-		o.hostnames(t.Spec.Hostnames)
+		o.addParents(gatewayv1.GroupName, "Gateway", t.Spec.ParentRefs)
+		o.addHostnames(t.Spec.Hostnames)
 		for _, rule := range t.Spec.Rules {
 			for _, b := range rule.BackendRefs {
-				o.backend(b)
+				o.addBackend(b)
 			}
 		}
 	case *gatewayv1.TCPRoute:
-		o.parents(gatewayv1.GroupName, "Gateway", t.Spec.ParentRefs)
+		o.addParents(gatewayv1.GroupName, "Gateway", t.Spec.ParentRefs)
 		for _, rule := range t.Spec.Rules {
 			for _, b := range rule.BackendRefs {
-				o.backend(b)
+				o.addBackend(b)
 			}
 		}
 	}
 }
 
 func (o *PolicyObject) describeHTTPRoute(group, kind string, spec gatewayv1.HTTPRouteSpec) {
-	o.parents(group, kind, spec.ParentRefs)
-	o.hostnames(spec.Hostnames)
+	o.addParents(group, kind, spec.ParentRefs)
+	o.addHostnames(spec.Hostnames)
 	var matches []string
 	for _, rule := range spec.Rules {
 		for _, m := range rule.Matches {
 			matches = append(matches, httpMatchText(m))
 		}
 		for _, b := range rule.BackendRefs {
-			o.backend(b.BackendRef)
+			o.addBackend(b.BackendRef)
 		}
 	}
-	o.rules(len(spec.Rules), matches)
+	o.addRules(len(spec.Rules), matches)
 }
 
-// parents adds the links to what a route is attached to. group and kind are those of a reference without them.
-func (o *PolicyObject) parents(group, kind string, refs []gatewayv1.ParentReference) {
+// addParents adds the links to what a route is attached to. group and kind are those of a reference without them.
+func (o *PolicyObject) addParents(group, kind string, refs []gatewayv1.ParentReference) {
 	for _, r := range refs {
-		l := o.link(RoleParent, textOr(r.Group, group), textOr(r.Kind, kind), textOr(r.Namespace, o.Namespace),
+		l := o.addLink(RoleParent, textOr(r.Group, group), textOr(r.Kind, kind), textOr(r.Namespace, o.Namespace),
 			string(r.Name))
 		if r.Port != nil {
 			l.Port = fmt.Sprint(*r.Port)
@@ -74,8 +74,8 @@ func (o *PolicyObject) parents(group, kind string, refs []gatewayv1.ParentRefere
 	}
 }
 
-func (o *PolicyObject) backend(r gatewayv1.BackendRef) {
-	l := o.link(RoleBackend, textOr(r.Group, ""), textOr(r.Kind, "Service"), textOr(r.Namespace, o.Namespace),
+func (o *PolicyObject) addBackend(r gatewayv1.BackendRef) {
+	l := o.addLink(RoleBackend, textOr(r.Group, ""), textOr(r.Kind, "Service"), textOr(r.Namespace, o.Namespace),
 		string(r.Name))
 	if r.Port != nil {
 		l.Port = fmt.Sprint(*r.Port)
@@ -85,20 +85,20 @@ func (o *PolicyObject) backend(r gatewayv1.BackendRef) {
 	}
 }
 
-func (o *PolicyObject) hostnames(names []gatewayv1.Hostname) {
+func (o *PolicyObject) addHostnames(names []gatewayv1.Hostname) {
 	texts := make([]string, len(names))
 	for i, n := range names {
 		texts[i] = string(n)
 	}
-	o.fact("Hostnames", texts...)
+	o.addFact("Hostnames", texts...)
 }
 
-func (o *PolicyObject) rules(n int, matches []string) {
-	o.fact("Rules", fmt.Sprint(n))
+func (o *PolicyObject) addRules(n int, matches []string) {
+	o.addFact("Rules", fmt.Sprint(n))
 	if len(matches) == 0 {
 		matches = []string{"every request"}
 	}
-	o.fact("Matches", matches...)
+	o.addFact("Matches", matches...)
 }
 
 func textOr[T ~string](p *T, otherwise string) string {

@@ -159,11 +159,11 @@ func (c *commands) dashboard(ctx context.Context, f dashboardFlags) error {
 
 // appConfig returns what the app shows of its surroundings. Who the viewer is, is asked once.
 func (c *commands) appConfig(cl *cluster.Client, f dashboardFlags) func(context.Context) web.AppConfig {
-	var once sync.Mutex // guards the fields below
+	var mu sync.Mutex // guards the fields below
 	viewer, known := "", false
 	return func(ctx context.Context) web.AppConfig {
-		once.Lock()
-		defer once.Unlock()
+		mu.Lock()
+		defer mu.Unlock()
 		if !known {
 			limited, cancel := context.WithTimeout(ctx, cluster.LookTimeout)
 			defer cancel()

@@ -10,26 +10,27 @@ import (
 )
 
 const (
-	// chosenFor is how long a choice of a source holds, because pods of metrics-api come and go.
-	chosenFor = 10 * time.Second
+	// sourceTTL is how long a chosen source is used, because pods of metrics-api come and go.
+	sourceTTL = 10 * time.Second
 	// liveMaxWindow bounds how long the dashboard reads proxies for one answer; it is that of metrics-api.
 	liveMaxWindow = 10 * time.Minute
 )
 
-// liveSource is where the numbers of the dashboard come from. It chooses as the commands do, and again later.
+// liveSource is where the numbers of the dashboard come from. It chooses a source as the
+// commands do, and chooses again after sourceTTL.
 type liveSource struct {
 	c  *commands
 	cl *cluster.Client
 
 	mu     sync.Mutex // guards the fields below
 	chosen metrics.Source
-	until  time.Time // zero is for ever
+	until  time.Time // zero means for ever
 }
 
 func (c *commands) liveSource(cl *cluster.Client) *liveSource {
-	live := *c
-	live.live = true
-	return &liveSource{c: &live, cl: cl}
+	copied := *c
+	copied.forDashboard = true
+	return &liveSource{c: &copied, cl: cl}
 }
 
 // Ask implements metrics.Source.
@@ -62,12 +63,12 @@ func (s *liveSource) choose(ctx context.Context) (metrics.Source, error) {
 	}
 	s.chosen = source
 	if s.c.prometheus.url == "" && s.c.Source == nil {
-		s.until = time.Now().Add(chosenFor)
+		s.until = time.Now().Add(sourceTTL)
 	}
 	return source, nil
 }
 
-// notedSource is the proxies, with a note why they are read.
+// notedSource adds a note to each answer: why the proxies are read.
 type notedSource struct {
 	reason string
 	metrics.Source

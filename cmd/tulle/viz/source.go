@@ -72,7 +72,7 @@ func (c *commands) source(ctx context.Context, cl *cluster.Client) (metrics.Sour
 	api := metricsclient.New(metricsclient.Config{Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return cl.DialPod(context.WithoutCancel(ctx), install.Namespace, pod, mesh.MetricsAPIPort)
 	}})
-	if c.live {
+	if c.forDashboard {
 		return metrics.Fallback{First: api, Second: c.readProxies(cl, "The viz extension does not answer.")}, nil
 	}
 	return metrics.Fallback{First: metricsAPISource{c, api},
@@ -109,7 +109,7 @@ func (c *commands) readProxies(cl *cluster.Client, reason string) metrics.Source
 			return cluster.OpenMetrics(ctx, cl, pod, port)
 		},
 	}
-	if c.live {
+	if c.forDashboard {
 		cfg.MaxWindow = liveMaxWindow
 		return notedSource{reason, scrape.New(cfg)}
 	}

@@ -52,8 +52,8 @@ type Env struct {
 type commands struct {
 	Env
 	prometheus PrometheusFlags
-	// live means that the numbers are for the dashboard, so nothing about their source is printed.
-	live bool
+	// forDashboard means that notes about the source of numbers go into the pages, and not to stderr.
+	forDashboard bool
 }
 
 // New returns the command viz with its subcommands.
