@@ -471,7 +471,7 @@ func TestStreamsAskForCredentialsAgain(t *testing.T) {
 	watch := b.send(http.MethodPost, "/api/tap", `{"target":{"kind":"deploy","namespace":"shop","name":"web"}}`, asJSON,
 		asDave)
 	<-a.posted
-	if body, err := io.ReadAll(watch.Body); err != nil || !strings.Contains(string(body), `{"problem":{"code":"unavail`) {
+	if body, err := io.ReadAll(watch.Body); err != nil || !strings.Contains(string(body), `{"refusal":{"code":"unavail`) {
 		t.Errorf("error %v, watch %s", err, body)
 	}
 }

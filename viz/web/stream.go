@@ -78,7 +78,7 @@ func (s *Server) serveStream(w http.ResponseWriter, r *http.Request) {
 		case err != nil:
 			err = send(": nothing new\n\n")
 		case now.refusal != nil:
-			err = send("event: problem\ndata: %s\n\n", now.refusalText())
+			err = send("event: refusal\ndata: %s\n\n", now.refusalText())
 		default:
 			err = send("event: page\ndata: %s\n\n", now.page)
 		}

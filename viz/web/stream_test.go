@@ -112,7 +112,7 @@ func TestStreamGoesOnAfterAProblem(t *testing.T) {
 	b.logIn()
 	lines, _, _ := b.stream("page=overview")
 	name, data := event(t, lines)
-	if name != "problem" || !strings.Contains(data, `"code":"unavailable","message":"the API is away"`) {
+	if name != "refusal" || !strings.Contains(data, `"code":"unavailable","message":"the API is away"`) {
 		t.Errorf("event %s %s", name, data)
 	}
 	away.Store(false)

@@ -42,9 +42,9 @@ type tapRequest struct {
 	Path      string    `json:"path"` // what the path begins with
 }
 
-// tapProblem is the last line of a stream that did not end because the viewer left.
-type tapProblem struct {
-	Problem *board.Refusal `json:"problem"`
+// tapRefusal is the last line of a stream that did not end because the viewer left.
+type tapRefusal struct {
+	Refusal *board.Refusal `json:"refusal"`
 }
 
 // errCredentialsOld ends a request that has lasted as long as its credentials count, and watchOld is what a tap says.
@@ -91,10 +91,10 @@ func (s *Server) serveTap(w http.ResponseWriter, r *http.Request) {
 	err = tapclient.Watch(ctx, viewerOf(r).Post, target, query, func(m tap.Message) error { return send(m) })
 	switch {
 	case began && context.Cause(r.Context()) == errCredentialsOld:
-		_ = send(tapProblem{watchOld}) // the viewer left
+		_ = send(tapRefusal{watchOld}) // the viewer left
 	case err == nil || r.Context().Err() != nil: // the viewer left
 	case began:
-		_ = send(tapProblem{board.Refuse(err)}) // the viewer left
+		_ = send(tapRefusal{board.Refuse(err)}) // the viewer left
 	default:
 		why := board.Refuse(err)
 		writeRefusal(w, statusOf(why), why)

@@ -98,7 +98,7 @@ func TestTapRefusals(t *testing.T) {
 	}
 	b, _ = tapBed(t, `{"watching":1}`+"\nnonsense\n\n", nil)
 	resp = b.send(http.MethodPost, "/api/tap", `{"target":{"kind":"deploy","namespace":"shop","name":"web"}}`, asJSON)
-	if body, err = io.ReadAll(resp.Body); err != nil || !strings.Contains(string(body), `{"problem":{"code":`) {
+	if body, err = io.ReadAll(resp.Body); err != nil || !strings.Contains(string(body), `{"refusal":{"code":`) {
 		t.Errorf("error %v: %s", err, body)
 	}
 }

@@ -281,7 +281,7 @@ export interface TapMessage {
   event?: TapEvent;
   notice?: TapNotice;
   watching?: number; // how many proxies are watched
-  problem?: Refusal; // why the stream ended; the last line
+  refusal?: Refusal; // why the stream ended; the last line
 }
 
 // TapNotice says what is missing in the stream.

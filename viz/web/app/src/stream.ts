@@ -99,7 +99,7 @@ function watch<P extends Head>(search: string, set: (live: Live<P>) => void): ()
       attempt = 0;
       change({ state: 'live', page: JSON.parse(event.data) as P });
     });
-    source.addEventListener('problem', (event: MessageEvent<string>) => {
+    source.addEventListener('refusal', (event: MessageEvent<string>) => {
       attempt = 0;
       stale(JSON.parse(event.data) as Refusal);
     });

@@ -36,7 +36,7 @@ async function read(query: TapQuery, add: (m: TapMessage) => void, signal: Abort
     const { done, value } = await reader.read();
     if (done) return away;
     for (const message of lines.add(value)) {
-      if (message.problem) return message.problem;
+      if (message.refusal) return message.refusal;
       add(message);
     }
   }
