@@ -92,6 +92,10 @@ browser: # the tests of the dashboard, and its pictures (CHROMIUM=… for anothe
 frames: $(APP)/node_modules/.package-lock.json browser ## how fast the dashboard paints, and draws 100 workloads and 400 edges again
 	cd $(APP) && npm run --silent frames
 
+.PHONY: keyboard
+keyboard: $(APP)/node_modules/.package-lock.json browser ## focus, links and orders of the dashboard, in a browser with made-up data
+	cd $(APP) && npm run --silent keyboard
+
 .PHONY: screenshots
 screenshots: demo $(BROWSER) ## docs/dashboard: each page, on the demo's cluster (ONLY=topology for some; KUBECONFIG=…)
 	cd $(BROWSER_TESTS) && KUBECONFIG=$(if $(OWN_CLUSTER),$(abspath $(KUBECONFIG)),$(CURDIR)/.cluster/kubeconfig) \

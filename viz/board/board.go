@@ -86,6 +86,8 @@ type Problem struct {
 	Text     string `json:"text"`
 	// Ref is the object that it is about; nil if it is about none.
 	Ref *Ref `json:"ref"`
+	// Page is the page that says more of the object's namespace, such as policies; "" is the page of the object.
+	Page string `json:"page"`
 	// Command shows more; "" if none does.
 	Command string `json:"command"`
 }

@@ -101,14 +101,18 @@ func TestOverviewShowsWhatIsWrongWorstFirst(t *testing.T) {
 	}
 	got = nil
 	for _, p := range page.Problems {
-		got = append(got, strings.Join([]string{p.Severity, p.Ref.Name, p.Text, p.Command}, " | "))
+		line := strings.Join([]string{p.Severity, p.Ref.Name, p.Text, p.Command}, " | ")
+		if p.Page != "" {
+			line += " | " + p.Page
+		}
+		got = append(got, line)
 	}
 	want = []string{
 		"error | bad | 10.00% of the requests to bad fail, at 1.7rps. | tulle viz stat deploy -n bad -t 1m",
 		"warning | shop | 1.67% of the requests to shop fail, at 1.0rps. | tulle viz stat deploy -n shop -t 1m",
 		"warning | good | Policy denies 1.0rps in namespace good, at ports without a Server, whose default is deny. | " +
-			"tulle viz authz ns/good -t 1m",
-		"warning | good | Policy denies 0.5rps at Server http in namespace good. | tulle viz authz ns/good -t 1m",
+			"tulle viz authz ns/good -t 1m | policies",
+		"warning | good | Policy denies 0.5rps at Server http in namespace good. | tulle viz authz ns/good -t 1m | policies",
 		"warning | shop | 1 pod in namespace shop should have a proxy and has none. | tulle viz list -n shop",
 		"warning | mixed | 1 pod in namespace mixed should have a proxy and has none. | tulle viz list -n mixed",
 		"warning | mixed | 1 pod in namespace mixed: the proxy has another version than the control plane, v2. | " +

@@ -81,7 +81,7 @@ func (o *overview) denying(q Query) (out []Problem) {
 			where = fmt.Sprintf("in namespace %s, at ports without a Server, whose default is %s", at.namespace, policy)
 		}
 		out = append(out, Problem{Severity: SeverityWarning, Ref: namespaceRef(at.namespace),
-			Text:    fmt.Sprintf("Policy denies %s %s.", golden.Rate(rates[at]), where),
+			Page: "policies", Text: fmt.Sprintf("Policy denies %s %s.", golden.Rate(rates[at]), where),
 			Command: fmt.Sprintf("tulle viz authz ns/%s -t %s", at.namespace, WindowText(q.Window))})
 	}
 	return out

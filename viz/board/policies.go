@@ -3,6 +3,7 @@ package board
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -11,6 +12,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
+	"github.com/tulle-mesh/tulle/crds/v1alpha1"
 	"github.com/tulle-mesh/tulle/mesh"
 	"github.com/tulle-mesh/tulle/viz/authz"
 	"github.com/tulle-mesh/tulle/viz/objects"
@@ -138,6 +140,8 @@ const (
 	maxDenials       = 100
 	// maxRoleLinks bounds the links of one role of an object, such as the pods that a Server selects.
 	maxRoleLinks = 50
+	// maxOtherNamespaces bounds how many more namespaces are read for the Services of routes.
+	maxOtherNamespaces = 8
 )
 
 // policies is what Policies reads, each part by a question of its own.
@@ -152,9 +156,13 @@ type policies struct {
 	decided     []authz.Row
 	decidedWith string
 	routed      []routes.Table
+	routedIn    []string // the namespaces that routed is about
 	clients     authz.Decisions
 	limited     []authz.RateLimited
 	limitedErr  error // such as that an older metrics-api does not know the metric
+	// connections are those of TLSRoutes and TCPRoutes.
+	connections    []routes.Connections
+	connectionsErr error
 	// podsErr, decidedErr and routedErr are missing rights.
 	podsErr, decidedErr, routedErr error
 	notes                          []string
@@ -199,14 +207,26 @@ func (p *policies) read(ctx context.Context, s Sources) error {
 	var listErr, clientsErr error
 	var decidedNotes, routedNotes []string
 	var questions sync.WaitGroup
+	listed := make(chan struct{}) // closed when objects and unread are known
+	questions.Go(func() {
+		defer close(listed)
+		if s.Client != nil {
+			p.objects, p.unread, listErr = objects.ListConfigured(ctx, s.Client, p.query.Namespace)
+		}
+	})
 	if s.Client != nil {
-		questions.Go(func() { p.objects, p.unread, listErr = objects.ListConfigured(ctx, s.Client, p.query.Namespace) })
 		questions.Go(func() {
 			p.pods, p.podsErr = objects.New(s.Client, s.ControlNamespace).Pods(ctx, p.query.Namespace)
 		})
 	}
 	questions.Go(func() { decidedNotes, p.decidedErr = p.readDecided(ctx, s) })
-	questions.Go(func() { routedNotes, p.routedErr = p.readRouted(ctx, s) })
+	questions.Go(func() {
+		<-listed
+		routedNotes, p.routedErr = p.readRouted(ctx, s)
+	})
+	questions.Go(func() {
+		p.connections, p.connectionsErr = routes.ReadConnections(ctx, s.Numbers, p.query.Namespace, p.query.Window)
+	})
 	questions.Go(func() { p.clients, clientsErr = authz.ReadDecisions(ctx, s.Numbers, p.query.Namespace, p.query.Window) })
 	questions.Go(func() {
 		p.limited, p.limitedErr = authz.ReadRateLimited(ctx, s.Numbers, p.query.Namespace, p.query.Window)
@@ -271,16 +291,63 @@ func (p *policies) readDecided(ctx context.Context, s Sources) ([]string, error)
 	return result.Notes, err
 }
 
-// readRouted reads the rows of `tulle viz routes svc`.
+// readRouted reads the rows of `tulle viz routes svc`, also for the Services of other namespaces to which routes of the
+// page are attached. Without the right to list those, a note says so.
 func (p *policies) readRouted(ctx context.Context, s Sources) ([]string, error) {
-	targets, err := resource.Parse([]string{"service"})
-	if err != nil {
-		return nil, err
+	type answer struct {
+		routes.Result
+		err error
 	}
-	result, err := routes.Tables(ctx, s.Numbers, s.Objects,
-		routes.Request{Targets: targets, Namespace: p.query.Namespace, Window: p.query.Window})
-	p.routed = result.Tables
-	return result.Notes, err
+	namespaces := append([]string{p.query.Namespace}, p.otherNamespaces()...)
+	answers := make([]answer, len(namespaces))
+	var questions sync.WaitGroup
+	for i, namespace := range namespaces {
+		questions.Go(func() {
+			targets, err := resource.Parse([]string{"service"})
+			if err != nil {
+				answers[i].err = err
+				return
+			}
+			answers[i].Result, answers[i].err = routes.Tables(ctx, s.Numbers, s.Objects,
+				routes.Request{Targets: targets, Namespace: namespace, Window: p.query.Window})
+		})
+	}
+	questions.Wait()
+	var notes []string
+	for i, a := range answers {
+		switch {
+		case a.err == nil || i > 0 && errors.Is(a.err, resource.ErrNotFound):
+			p.routed, notes = append(p.routed, a.Tables...), append(notes, a.Notes...)
+			p.routedIn = append(p.routedIn, namespaces[i])
+		case i > 0:
+			notes = append(notes, fmt.Sprintf("The requests of routes to namespace %s are not shown: %v.", namespaces[i],
+				a.err))
+		default:
+			return nil, a.err
+		}
+	}
+	return notes, nil
+}
+
+// otherNamespaces returns the namespaces of Services that routes of the page's own namespace are attached to.
+func (p *policies) otherNamespaces() (out []string) {
+	if p.query.Namespace == "" {
+		return nil
+	}
+	for _, c := range p.objects {
+		o := newPolicyObject(c)
+		describeRoute(&o, c.Object)
+		if profile, ok := c.Object.(*v1alpha1.ServiceProfile); ok {
+			describeProfile(&o, profile)
+		}
+		for _, l := range o.linked(RoleParent, "service") {
+			if isName(l.Namespace) && l.Namespace != p.query.Namespace && !slices.Contains(out, l.Namespace) {
+				out = append(out, l.Namespace)
+			}
+		}
+	}
+	slices.Sort(out)
+	return out[:min(len(out), maxOtherNamespaces)]
 }
 
 // namespaceFlag returns the flag that narrows a command to the page's namespaces, with a space before it.

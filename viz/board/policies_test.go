@@ -58,7 +58,11 @@ func (w policyWorld) List(_ context.Context, k resource.Kind, namespace, _ strin
 			out = append(out, resource.Object{Name: name})
 		}
 	case "service":
-		out = append(out, resource.Object{Namespace: "shop", Name: "web"})
+		for _, o := range []resource.Object{{Namespace: "far", Name: "db"}, {Namespace: "shop", Name: "web"}} {
+			if namespace == "" || namespace == o.Namespace {
+				out = append(out, o)
+			}
+		}
 	case "pod":
 		for _, p := range policyPods() {
 			if namespace == "" || namespace == p.Namespace {
@@ -445,8 +449,8 @@ func TestPoliciesPutsNoHostileNameIntoACommand(t *testing.T) {
 		`srv_name="x\nEOF\nreboot",reason="denied",client_id="spiffe://cluster.local/ns/far/sa/batch"} 6` + "\n"
 	page := policyWorld{manifests: shopPolicies, series: series,
 		forbidden: []string{"servers.policy.linkerd.io"}}.page(t, "shop")
-	if d := page.Denials[0]; d.Try != "" || d.Logs != "" {
-		t.Errorf("try %q, logs %q", d.Try, d.Logs)
+	if d := page.Denials[0]; d.Try != "" || d.Logs != "" || !d.Gone {
+		t.Errorf("try %q, logs %q, gone %v", d.Try, d.Logs, d.Gone)
 	}
 	for kind, want := range map[string]bool{"deployment": true, "pod": true, "cronjob": false, "$(reboot)": false} {
 		if hasLogs(kind) != want {
@@ -503,6 +507,58 @@ spec: {targetRef: {group: policy.linkerd.io, kind: AuthorizationPolicy, name: se
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
+}
+
+// TestPoliciesCountsRoutesOfEveryKind: also those of other protocols, and those to Services of other namespaces.
+func TestPoliciesCountsRoutesOfEveryKind(t *testing.T) {
+	const manifests = `
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {namespace: shop, name: books}
+spec:
+  parentRefs:
+  - {group: "", kind: Service, namespace: far, name: db}
+  - {group: "", kind: Service, namespace: gone, name: it}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: TCPRoute
+metadata: {namespace: shop, name: rows}
+spec: {parentRefs: [{group: "", kind: Service, name: web}]}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: TLSRoute
+metadata: {namespace: shop, name: secret}
+spec: {parentRefs: [{group: "", kind: Service, name: web}]}
+`
+	const series = `route_response_total{direction="outbound",dst="db.far.svc.cluster.local:80",rt_route="books",` +
+		`classification="success"} 60
+outbound_tcp_route_open_total{parent_kind="Service",parent_namespace="shop",parent_name="web",parent_port="80",` +
+		`route_kind="TCPRoute",route_namespace="shop",route_name="rows"} 30
+`
+	w := policyWorld{manifests: manifests, series: series}
+	check := func(page PoliciesPage, notes int, want ...string) {
+		t.Helper()
+		var got []string
+		for _, o := range page.Objects {
+			text := o.Name + " not known"
+			if o.Traffic != nil {
+				text = o.Name
+			}
+			for _, n := range o.Traffic {
+				text += fmt.Sprintf(", %s %.1f %s to %s:%s, %s", n.Result, n.RPS, n.Unit, n.Service.Name, n.Port, n.Command)
+			}
+			got = append(got, text)
+		}
+		if diff := cmp.Diff(want, got); diff != "" || len(page.Notes) != notes {
+			t.Errorf("notes %q, (-want +got):\n%s", page.Notes, diff)
+		}
+	}
+	rows := `rows, routed 0.5 connection to web:80, sum by (parent_namespace, parent_name, parent_port) (increase(` +
+		`outbound_tcp_route_open_total{route_kind="TCPRoute",route_namespace="shop",route_name="rows"}[1m]))`
+	check(w.page(t, "shop"), 0, "books, routed 1.0 request to db:80, tulle viz routes svc/db -n far -o wide -t 1m", rows,
+		"secret")
+	w.forbidden = []string{"services/far"}
+	check(w.page(t, "shop"), 1, "books", rows, "secret")
 }
 
 // TestPoliciesBoundsWhatItShows: a cluster has many pods, denied clients and routes of a ServiceProfile.

@@ -23,8 +23,10 @@ import (
 
 // PolicyDenial is a client that policy denied at one port of a workload, why, and what would allow it.
 type PolicyDenial struct {
-	Workload Ref    `json:"workload"`
-	Port     string `json:"port"`
+	Workload Ref `json:"workload"`
+	// Gone means that Workload is a pod that is no longer there, so its workload is not known.
+	Gone bool   `json:"gone"`
+	Port string `json:"port"`
 	// Client is an identity as `tulle viz edges` writes it, as in web.shop; "" without one. ClientKind says what is known
 	// of the client.
 	Client     string `json:"client"`
@@ -64,6 +66,7 @@ const (
 // denialKey tells the denials of a page apart.
 type denialKey struct {
 	workload Ref
+	gone     bool
 	authz.Denial
 }
 
@@ -83,7 +86,7 @@ func (p *policies) denials(ctx context.Context, s Sources, objects []PolicyObjec
 		key := denialKey{Denial: d}
 		var ok bool
 		if key.workload, ok = workloads[Ref{Namespace: d.Namespace, Name: d.Pod}]; !ok { // the pod is gone
-			key.workload = Ref{Kind: "pod", Namespace: d.Namespace, Name: d.Pod}
+			key.workload, key.gone = Ref{Kind: "pod", Namespace: d.Namespace, Name: d.Pod}, true
 		}
 		key.Pod, key.Rate = "", 0
 		rates[key] += d.Rate
@@ -115,13 +118,14 @@ type denialExplainer struct {
 func (e *denialExplainer) explain(key denialKey, rate float64) PolicyDenial {
 	d := PolicyDenial{Workload: key.workload, Port: key.Port, ClientKind: ClientNone, Reason: key.Reason,
 		Unit: UnitRequest, RPS: rate, Others: []PolicyLink{}, Command: key.PromQL(e.query.Window)}
-	if hasLogs(key.workload.Kind) && isName(key.workload.Name) && isName(key.workload.Namespace) {
+	if !key.gone && hasLogs(key.workload.Kind) && isName(key.workload.Name) && isName(key.workload.Namespace) {
 		d.Logs = fmt.Sprintf("kubectl logs %s -n %s -c %s | grep denied", argument(key.workload), key.workload.Namespace,
 			mesh.ProxyContainer)
 	}
 	if key.Opaque {
 		d.Unit = UnitConnection
 	}
+	d.Gone = key.gone
 	id, err := mesh.ParseID(key.Client)
 	switch {
 	case key.Overflow:

@@ -33,12 +33,18 @@ func (p *policies) count(o *PolicyObject, object metav1.Object) {
 			return r.Route == o.Name && slices.ContainsFunc(servers, func(l PolicyLink) bool { return l.Name == r.Server })
 		}
 		p.countRouted(o, func(r routes.Row) bool { return r.Route == o.Name })
+		if len(servers) == 0 { // no policy decides at it
+			return
+		}
 	case "ServiceProfile":
 		profile, ok := object.(*v1alpha1.ServiceProfile)
 		named := func(r routes.Row) bool {
 			return ok && slices.ContainsFunc(profile.Spec.Routes, func(of v1alpha1.RouteSpec) bool { return of.Name == r.Route })
 		}
 		p.countRouted(o, func(r routes.Row) bool { return r.Route == routes.Default || named(r) })
+		return
+	case "TLSRoute", "TCPRoute":
+		p.countRoutedConnections(o)
 		return
 	case "HTTPLocalRateLimitPolicy":
 		p.countLimited(o)
@@ -99,14 +105,7 @@ func (p *policies) countConnections(o *PolicyObject, isOwn func(authz.Row) bool)
 
 // countLimited adds the requests that a rate limit refused.
 func (p *policies) countLimited(o *PolicyObject) {
-	if p.podsErr != nil {
-		return
-	}
-	if p.limitedErr != nil {
-		note := fmt.Sprintf("The requests that rate limits refused are not shown: %v.", p.limitedErr)
-		if !slices.Contains(p.notes, note) {
-			p.notes = append(p.notes, note)
-		}
+	if p.podsErr != nil || p.lacks("requests that rate limits refused", p.limitedErr) {
 		return
 	}
 	o.Traffic = []PolicyTraffic{}
@@ -118,12 +117,38 @@ func (p *policies) countLimited(o *PolicyObject) {
 	}
 }
 
+// lacks reports whether numbers could not be read. Then a note says so; the page repeats no note.
+func (p *policies) lacks(what string, err error) bool {
+	if err != nil {
+		p.notes = append(p.notes, fmt.Sprintf("The %s are not shown: %v.", what, err))
+	}
+	return err != nil
+}
+
+// countRoutedConnections adds the connections that a TLSRoute or a TCPRoute routed.
+func (p *policies) countRoutedConnections(o *PolicyObject) {
+	if p.lacks("connections of TLSRoutes and TCPRoutes", p.connectionsErr) {
+		return
+	}
+	o.Traffic = []PolicyTraffic{}
+	for _, c := range p.connections {
+		if c.Kind == o.Kind && c.Namespace == o.Namespace && c.Name == o.Name {
+			o.Traffic = append(o.Traffic, PolicyTraffic{Result: ResultRouted, Unit: UnitConnection, Route: c.Name,
+				Service: &Ref{Kind: "service", Namespace: c.Service.Namespace, Name: c.Service.Name}, Port: c.Service.Port,
+				Golden: Golden{RPS: c.Rate}, Command: c.PromQL(p.query.Window)})
+		}
+	}
+}
+
 // countRouted adds the rows of `tulle viz routes` for the Services that a route is attached to.
 func (p *policies) countRouted(o *PolicyObject, isOwn func(routes.Row) bool) {
 	if p.routedErr != nil {
 		return
 	}
 	for _, parent := range o.linked(RoleParent, "service") {
+		if !slices.Contains(p.routedIn, parent.Namespace) && !slices.Contains(p.routedIn, "") {
+			continue
+		}
 		o.Traffic = append([]PolicyTraffic{}, o.Traffic...)
 		command := fmt.Sprintf("tulle viz routes svc/%s -n %s -o wide -t %s", parent.Name, parent.Namespace,
 			WindowText(p.query.Window))

@@ -24,6 +24,8 @@ const (
 	GRPCBackendRequests   = "outbound_grpc_route_backend_requests_total"
 	GRPCBackendStatuses   = "outbound_grpc_route_backend_response_statuses_total"
 	GRPCBackendDuration   = "outbound_grpc_route_backend_response_duration_seconds"
+	TCPRouteOpenTotal     = "outbound_tcp_route_open_total"
+	TLSRouteOpenTotal     = "outbound_tls_route_open_total"
 	InboundHTTPAllowTotal = "inbound_http_authz_allow_total"
 	InboundHTTPDenyTotal  = "inbound_http_authz_deny_total"
 	InboundTCPAllowTotal  = "inbound_tcp_authz_allow_total"
@@ -50,7 +52,8 @@ var allowed = []string{
 	RouteActualTotal, BucketsOf(RouteActualLatency), HTTPRouteStatuses, BucketsOf(HTTPRouteDuration), HTTPRouteRetries,
 	HTTPBackendRequests, HTTPBackendStatuses, BucketsOf(HTTPBackendDuration), GRPCRouteStatuses,
 	BucketsOf(GRPCRouteDuration), GRPCRouteRetries, GRPCBackendRequests, GRPCBackendStatuses,
-	BucketsOf(GRPCBackendDuration), InboundHTTPAllowTotal, InboundHTTPDenyTotal, InboundTCPAllowTotal,
+	BucketsOf(GRPCBackendDuration), TCPRouteOpenTotal, TLSRouteOpenTotal,
+	InboundHTTPAllowTotal, InboundHTTPDenyTotal, InboundTCPAllowTotal,
 	InboundTCPDenyTotal, InboundRateLimitTotal, TCPOpenTotal, TCPOpenConnections, TCPReadBytes, TCPWriteBytes, BuildInfo,
 	ControlConnected, ControlStale,
 	CertificateExpiration,

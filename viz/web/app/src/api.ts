@@ -23,6 +23,7 @@ export interface Problem {
   severity: Severity;
   text: string;
   ref: Ref | null;
+  page: '' | 'policies'; // the page that says more of the object's namespace; "" for the object's own
   command: string; // what shows more; "" if nothing does
 }
 
@@ -171,6 +172,7 @@ export interface PolicyObject extends Ref {
 // PolicyDenial is a denied client, why, and what would allow it.
 export interface PolicyDenial {
   workload: Ref;
+  gone: boolean; // whether it is a pod that is no longer there
   port: string;
   client: string; // as in web.shop; "" if it is not named
   clientKind: 'named' | 'none' | 'hidden' | 'overflow';

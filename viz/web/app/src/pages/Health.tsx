@@ -261,6 +261,7 @@ function ControlPlane({ page }: { page: HealthPage }) {
     <section class="card" aria-labelledby="control">
       <h2 id="control">Control plane and viz</h2>
       <Table
+        id="control"
         caption="The pods of the control plane and of the viz extension"
         columns={columns}
         rows={page.controlPlane}
@@ -402,7 +403,7 @@ function Pods(props: {
       <p class="aside-note">
         <Icon name="warning" /> {props.text} {props.hint}
       </p>
-      <Table caption={props.title} columns={columns} rows={props.pods} rowKey={(p) => `${p.namespace}/${p.name}`} />
+      <Table id={props.stale ? 'cut' : 'outdated'} caption={props.title} columns={columns} rows={props.pods} rowKey={(p) => `${p.namespace}/${p.name}`} />
     </>
   );
 }

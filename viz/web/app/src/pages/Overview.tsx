@@ -1,8 +1,8 @@
-import { useState } from 'preact/hooks';
 import type { OverviewPage, OverviewRow, State } from '../api';
 import { count, plural, sourceOf } from '../format';
 import { linkTo, pathOf, usePageQuery } from '../link';
 import type { PageProps } from '../pages';
+import { quote } from '../quote';
 import { useStream } from '../stream';
 import { Badge, type Tone } from '../ui/Badge';
 import { Command } from '../ui/Command';
@@ -88,7 +88,7 @@ function Verdict({ page, rows }: { page: OverviewPage; rows: OverviewRow[] }) {
 
 function Rows({ page, rows, query }: { page: OverviewPage; rows: OverviewRow[]; query: Record<string, string> }) {
   const [, change] = usePageQuery();
-  const [all, setAll] = useState(false);
+  const all = query.unmeshed === 'shown';
   const text = query.search ?? '';
   const found = rows.filter((r) => r.name.includes(text));
   const meshed = found.filter((r) => r.state !== 'unmeshed');
@@ -101,13 +101,13 @@ function Rows({ page, rows, query }: { page: OverviewPage; rows: OverviewRow[]; 
         <h2 id="rows">{page.workloads ? 'Workloads' : 'Namespaces'}</h2>
         <SearchField label={`Search ${what}s`} value={text} onInput={(search) => change({ search })} />
       </div>
-      <Table caption={`The ${what}s and their numbers`} columns={columnsOf(page, query)} rows={shown}
+      <Table id={`${what}s`} caption={`The ${what}s and their numbers`} columns={columnsOf(page, query)} rows={shown}
         rowKey={(r) => `${r.kind}/${r.name}`} rowClass={(r) => r.state}
         empty={<Empty icon="search" title={`No ${what} has a name with this text`}>
           <p><button type="button" class="button" onClick={() => change({ search: null })}>Clear the search</button></p>
         </Empty>} />
       {hidden > 0 && text === '' && (
-        <button type="button" class="more" aria-expanded={all} onClick={() => setAll(!all)}>
+        <button type="button" class="more" aria-expanded={all} onClick={() => change({ unmeshed: all ? null : 'shown' })}>
           <Icon name={all ? 'up' : 'down'} />
           {all ? 'Hide' : 'Show'} {plural(hidden, what)} without a proxy
         </button>
@@ -158,8 +158,8 @@ function Unmeshed({ rows, query }: { rows: OverviewRow[]; query: Record<string, 
   return (
     <Empty icon="unlocked" title={one ? 'No workload of this namespace has a proxy' : 'No workload has a proxy yet'}>
       <p>Annotate the namespace, so that new pods get a proxy, and restart its workloads:</p>
-      <Command>{`kubectl annotate namespace ${name} linkerd.io/inject=enabled`}</Command>
-      <Command>{`kubectl rollout restart deploy,sts,ds -n ${name}`}</Command>
+      <Command>{`kubectl annotate namespace ${quote(name)} linkerd.io/inject=enabled`}</Command>
+      <Command>{`kubectl rollout restart deploy,sts,ds -n ${quote(name)}`}</Command>
       <p class="faint">The numbers appear here by themselves.</p>
     </Empty>
   );

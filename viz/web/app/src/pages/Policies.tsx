@@ -3,6 +3,7 @@ import type { PoliciesPage, PolicyObject, PolicyState, PolicyTraffic } from '../
 import { none, plural } from '../format';
 import { linkTo, usePageQuery } from '../link';
 import type { PageProps } from '../pages';
+import { quote } from '../quote';
 import { useStream } from '../stream';
 import { Badge, type Tone } from '../ui/Badge';
 import { Command } from '../ui/Command';
@@ -60,7 +61,7 @@ function Nothing({ query }: { query: Record<string, string> }) {
     <Empty icon="unlocked" title="No routes and no policies">
       <p>Requests go where they are sent, and the default inbound policy decides who may call. To allow the clients that call
         now and no others, begin with:</p>
-      <Command>{`tulle policy learn -n ${namespace || 'NAMESPACE'} -t 1h`}</Command>
+      <Command>{`tulle policy learn -n ${quote(namespace || 'NAMESPACE')} -t 1h`}</Command>
       {namespace !== '' && <p><a href={linkTo('/policies', query, { namespace: null })}>Show every namespace.</a></p>}
     </Empty>
   );
@@ -92,7 +93,7 @@ function Objects({ page, query }: { page: PoliciesPage; query: Record<string, st
           );
         })}
       </div>
-      <Table caption="The objects, their status and their requests" columns={columnsOf(query)} rows={shown}
+      <Table id="objects" caption="The objects, their status and their requests" columns={columnsOf(query)} rows={shown}
         rowKey={(o) => o.id} detail={(o) => o.id === query.open && <Detail object={o} query={query} />}
         empty={<Empty icon="search" title="No object matches">
           <p><button type="button" class="button" onClick={() => change({ search: null, show: null })}>Show all objects</button></p>
@@ -146,7 +147,7 @@ function columnsOf(query: Record<string, string>): Column<PolicyObject>[] {
       sort: (o) => -(denied(o) ?? -1), cell: (o) => {
         const rate = denied(o);
         const title = o.traffic?.find(refused)?.command ?? sourceOf(o);
-        if (rate === null || o.kind === 'ServiceProfile') return unknown;
+        if (rate === null || /^(ServiceProfile|TLSRoute|TCPRoute)$/.test(o.kind)) return unknown;
         return rate > 0 ? <span class="denied"><Icon name="denied" /> <Rps value={rate} title={title} /></span>
           : <span class="number faint" title={title}>0</span>;
       } },

@@ -62,7 +62,7 @@ function Content({ page, query }: { page: ServicePage; query: Record<string, str
       </Section>
       {page.ports.length > 0 && (
         <Section title="Ports" count={page.ports.length}>
-          <Table caption="Ports" columns={portColumns} rows={page.ports} rowKey={(p) => String(p.port)} />
+          <Table id="ports" caption="Ports" columns={portColumns} rows={page.ports} rowKey={(p) => String(p.port)} />
         </Section>
       )}
     </>
@@ -98,7 +98,7 @@ function Callers({ page, query }: { page: ServicePage; query: Record<string, str
     { key: 'connections', title: 'Connections', numeric: true, help: 'Connections to its endpoints that are open now', sort: (c) => -(c.tcpOpen ?? -1),
       cell: (c) => c.tcpOpen === null ? <span class="faint">{none}</span> : <span class="number" title={c.command}>{count(c.tcpOpen)}</span> },
   ];
-  return <Table caption="Callers" columns={columns} rows={page.callers} rowKey={(c) => `${c.kind}/${c.namespace}/${c.name}/${c.protocol}`}
+  return <Table id="callers" caption="Callers" columns={columns} rows={page.callers} rowKey={(c) => `${c.kind}/${c.namespace}/${c.name}/${c.protocol}`}
     empty={<Nothing>No client with a proxy called it in the last {page.window}.</Nothing>} />;
 }
 
@@ -112,7 +112,7 @@ function Workloads({ page, query }: { page: ServicePage; query: Record<string, s
     { key: 'versions', title: 'Proxies', sort: (w) => w.versions.join(), cell: (w) => w.versions.length === 0 ? <span class="faint">{none}</span>
       : <span class="versions">{w.versions.map((v) => <Badge key={v} tone={w.versions.length > 1 ? 'warning' : 'neutral'}><Name most={20}>{v}</Name></Badge>)}</span> },
   ];
-  return <Table caption="Workloads" columns={columns} rows={page.workloads} rowKey={(w) => `${w.kind}/${w.namespace}/${w.name}`}
+  return <Table id="workloads" caption="Workloads" columns={columns} rows={page.workloads} rowKey={(w) => `${w.kind}/${w.namespace}/${w.name}`}
     empty={<Nothing>{page.configured ? 'It has no endpoints: no pod that is ready has the labels of its selector.'
       : 'Nobody answered a request to it.'}</Nothing>} />;
 }

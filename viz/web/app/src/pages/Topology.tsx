@@ -4,6 +4,7 @@ import type { TopologyPage } from '../api';
 import { plural } from '../format';
 import { linkTo, usePageQuery } from '../link';
 import type { PageProps } from '../pages';
+import { quote } from '../quote';
 import { useStream } from '../stream';
 import { Choice } from '../ui/Choice';
 import { Command } from '../ui/Command';
@@ -103,7 +104,7 @@ function Nothing({ query }: { query: Record<string, string> }) {
   return (
     <Empty title="Nothing to draw">
       <p>No workload here has pods, and none was called in the last ten minutes.</p>
-      <p><Command>{`tulle viz edges deploy ${query.namespace ? `-n ${query.namespace}` : '-A'}`}</Command></p>
+      <p><Command>{`tulle viz edges deploy ${query.namespace ? `-n ${quote(query.namespace)}` : '-A'}`}</Command></p>
     </Empty>
   );
 }

@@ -125,7 +125,7 @@ function Inbound({ page }: { page: WorkloadPage }) {
       : <><Name most={34}>{r.route}</Name> <Badge tone="neutral" icon={null}>{r.kind}</Badge></> },
     ...goldenColumns<InboundRow>((r) => r, () => page.commands.inbound),
   ];
-  return <Table caption="Served requests by Server and route" columns={columns} rows={page.inbound} rowKey={(r) => `${r.server}:${r.port}/${r.kind}/${r.route}`}
+  return <Table id="served" caption="Served requests by Server and route" columns={columns} rows={page.inbound} rowKey={(r) => `${r.server}:${r.port}/${r.kind}/${r.route}`}
     empty={<Nothing>It served no requests in the last {page.window}.</Nothing>} />;
 }
 

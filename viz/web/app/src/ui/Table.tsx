@@ -1,6 +1,7 @@
 import { Fragment, type ComponentChildren } from 'preact';
-import { useState } from 'preact/hooks';
+import { usePageQuery } from '../link';
 import { Icon } from './Icon';
+import { orderOf, pressed, withOrder, type Order } from './order';
 
 // Column is a column of a Table. Rows with a small sort value come first.
 export interface Column<R> {
@@ -13,6 +14,7 @@ export interface Column<R> {
 }
 
 export interface TableProps<R> {
+  id: string; // names the table in the address, which holds its order
   caption: string; // for screen readers
   columns: Column<R>[]; // the first is the row's heading
   rows: R[];
@@ -21,11 +23,6 @@ export interface TableProps<R> {
   detail?: (row: R) => ComponentChildren; // what is shown below the row; null for nothing
   empty?: ComponentChildren;
   flat?: boolean; // whether it stays a table on narrow screens, where rows are cards otherwise
-}
-
-interface Order {
-  key: string;
-  reversed: boolean;
 }
 
 // sorted returns the rows in the order of a column, or as they are. Rows that are equal stay as they are.
@@ -40,11 +37,11 @@ export function sorted<R>(rows: R[], columns: Column<R>[], order: Order | null):
   });
 }
 
-// Table is a table whose headings sort it. A third press on a heading restores the first order.
+// Table is a table whose headings sort it, in the address. A third press on a heading restores the first order.
 export function Table<R>(props: TableProps<R>) {
-  const [order, setOrder] = useState<Order | null>(null);
-  const press = (key: string) =>
-    setOrder(order?.key !== key ? { key, reversed: false } : order.reversed ? null : { key, reversed: true });
+  const [query, change] = usePageQuery();
+  const order = orderOf(query.sort, props.id);
+  const press = (key: string) => change({ sort: withOrder(query.sort, props.id, pressed(order, key)) });
   if (props.rows.length === 0 && props.empty) return <>{props.empty}</>;
   return (
     <div class="table-frame" tabIndex={0} role="region" aria-label={props.caption}>

@@ -1,4 +1,3 @@
-import { useState } from 'preact/hooks';
 import type { PoliciesPage, PolicyDenial } from '../../api';
 import { count, plural } from '../../format';
 import { linkTo, pathOf, usePageQuery } from '../../link';
@@ -18,7 +17,9 @@ function keyOf(d: PolicyDenial): string {
 
 // Denials is the clients that policy denied, the busiest first, each with what would allow it.
 export function Denials({ page, query }: { page: PoliciesPage; query: Record<string, string> }) {
-  const [all, setAll] = useState(false);
+  const [, change] = usePageQuery();
+  const open = page.denials.findIndex((d) => keyOf(d) === query.open);
+  const all = query.denials === 'all' || open >= firstShown;
   const shown = all ? page.denials : page.denials.slice(0, firstShown);
   const hidden = page.denials.length - shown.length;
   return (
@@ -29,7 +30,7 @@ export function Denials({ page, query }: { page: PoliciesPage; query: Record<str
       </div>
       <ul class="card">{shown.map((d) => <Denial key={keyOf(d)} denial={d} query={query} />)}</ul>
       {(hidden > 0 || all) && (
-        <button type="button" class="more" aria-expanded={all} onClick={() => setAll(!all)}>
+        <button type="button" class="more" aria-expanded={all} onClick={() => change(all ? { denials: null, open: open < firstShown ? query.open ?? null : null } : { denials: 'all' })}>
           <Icon name={all ? 'up' : 'down'} />{all ? 'Show fewer' : `Show all ${page.denials.length}`}
         </button>
       )}
@@ -47,7 +48,7 @@ function Denial({ denial: d, query }: { denial: PolicyDenial; query: Record<stri
   const [, change] = usePageQuery();
   const key = keyOf(d);
   const open = query.open === key;
-  const path = pathOf(d.workload);
+  const path = d.gone ? null : pathOf(d.workload);
   return (
     <li class="denial" id={key}>
       <Icon name="denied" />
@@ -58,6 +59,7 @@ function Denial({ denial: d, query }: { denial: PolicyDenial; query: Record<stri
             <span class="soft"> to </span>
             {path ? <a href={linkTo(path, query, { namespace: null })}><Name>{d.workload.name}</Name></a>
               : <Name>{d.workload.name}</Name>}
+            {d.gone && <small> which is gone</small>}
             <span class="soft">
               {' '}port <bdi>{d.port}</bdi>{!query.namespace && <> in <Name most={24}>{d.workload.namespace}</Name></>}
             </span>

@@ -53,11 +53,11 @@ export function Detail({ object, query }: { object: PolicyObject; query: Record<
       {object.traffic && object.traffic.length > 0 && (
         <section aria-label="What it did">
           <h3>What it did in the window</h3>
-          <Table caption={`The requests of ${object.kind} ${object.name}`} columns={columns} rows={object.traffic}
+          <Table id="traffic" caption={`The requests of ${object.kind} ${object.name}`} columns={columns} rows={object.traffic}
             rowKey={(t) => [t.result, t.unit, t.server, t.route, t.authorization, t.service?.namespace, t.service?.name, t.port].join('|')} />
         </section>
       )}
-      {object.traffic?.length === 0 && <p class="faint">No request met it in the window.</p>}
+      {object.traffic?.length === 0 && <p class="faint">Nothing met it in the window.</p>}
       <Command>{object.command}</Command>
     </div>
   );

@@ -103,6 +103,7 @@ function Choices({ page, params, change }: { page: TapPage; params: Params; chan
         <SearchField label={`Search ${what}s`} value={text} onInput={(search) => change({ search })} />
       </div>
       <Table
+        id="targets"
         caption={`The ${what}s that can be watched`}
         columns={columns}
         rows={page.targets.filter((t) => t.name.includes(text))}

@@ -36,7 +36,7 @@ export function Picture(props: PictureProps) {
     setAspect(Math.max(0.4, width / Math.max(1, height)));
   }, []);
   return (
-    <div class={`graph ${selection ? 'with-panel' : ''}`} ref={frame}>
+    <div class={`graph ${selection ? 'with-panel' : ''}`} ref={frame} tabIndex={-1}>
       {aspect > 0 && <Canvas {...props} svg={svg} world={world} aspect={aspect} key={scope} page={page} />}
     </div>
   );

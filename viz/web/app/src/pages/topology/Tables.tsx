@@ -21,12 +21,12 @@ export function Tables({ page, find }: { page: TopologyPage; find: string }) {
     <div class="tables">
       <section aria-labelledby="nodes-title">
         <h2 id="nodes-title">Nodes <span class="faint">{rows.length}</span></h2>
-        <Table caption="Nodes of the graph" columns={nodeColumns(query, several)} rows={rows} rowKey={(n) => n.id}
+        <Table id="nodes" caption="Nodes of the graph" columns={nodeColumns(query, several)} rows={rows} rowKey={(n) => n.id}
           empty={<p class="soft">No name contains “{find}”.</p>} />
       </section>
       <section aria-labelledby="edges-title">
         <h2 id="edges-title">Edges <span class="faint">{edges.length}</span></h2>
-        <Table caption="Edges of the graph" columns={edgeColumns(query, nodes, several)} rows={edges} rowKey={(e) => e.id}
+        <Table id="edges" caption="Edges of the graph" columns={edgeColumns(query, nodes, several)} rows={edges} rowKey={(e) => e.id}
           empty={<p class="soft">{find === '' ? 'There was no traffic in the last ten minutes.' : `No edge has an end whose name contains “${find}”.`}</p>} />
       </section>
     </div>

@@ -31,6 +31,6 @@ export function Peers(props: { title: string; peers: Peer[]; own: string; query:
     { key: 'connections', title: 'Connections', numeric: true, help: 'Connections that are open now', sort: (p) => -(p.tcpOpen ?? -1),
       cell: (p) => p.tcpOpen === null ? <span class="faint">{none}</span> : <span class="number" title={p.command}>{count(p.tcpOpen)}</span> },
   ];
-  return <Table caption={props.title} columns={columns} rows={props.peers} rowKey={(p) => `${p.kind}/${p.namespace}/${p.name}`}
+  return <Table id={props.title.toLowerCase()} caption={props.title} columns={columns} rows={props.peers} rowKey={(p) => `${p.kind}/${p.namespace}/${p.name}`}
     empty={<Nothing>{props.empty}</Nothing>} />;
 }

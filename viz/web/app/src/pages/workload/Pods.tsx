@@ -31,5 +31,5 @@ export function Pods(props: { rows: PodRow[]; namespace: string; now: string; co
     { key: 'certificate', title: 'Certificate ends', numeric: true, sort: (p) => p.certificateEnd ?? '~',
       cell: (p) => <Certificate end={p.certificateEnd} now={props.now} /> },
   ];
-  return <Table caption="Pods" columns={columns} rows={props.rows} rowKey={(p) => p.name} empty={<Nothing>It has no pods now.</Nothing>} />;
+  return <Table id="pods" caption="Pods" columns={columns} rows={props.rows} rowKey={(p) => p.name} empty={<Nothing>It has no pods now.</Nothing>} />;
 }

@@ -29,7 +29,7 @@ export function Denials(props: { rows: DenialRow[]; window: string; command: str
     { key: 'what', title: 'What', sort: (d) => Number(d.connections), cell: (d) => <span class="soft">{d.connections ? 'connections' : 'requests'}</span> },
     { key: 'rps', title: 'Rate', numeric: true, sort: (d) => -d.rps, cell: (d) => <Rps value={d.rps} title={d.command} /> },
   ];
-  return <Table caption="Who was denied" columns={columns} rows={props.rows}
+  return <Table id="denied" caption="Who was denied" columns={columns} rows={props.rows}
     rowKey={(d) => `${d.client}/${d.hidden}/${d.overflow}/${d.server}/${d.route}/${d.reason}/${d.connections}`}
     empty={<Nothing><Icon name="check" class="ok-text" /> Policy denied nobody in the last {props.window}.</Nothing>} />;
 }
@@ -47,6 +47,6 @@ export function Authorizations(props: { rows: AuthorizationRow[]; command: strin
       : <span class="faint">{none}</span> },
     ...goldenColumns<AuthorizationRow>((a) => a, () => props.command),
   ];
-  return <Table caption="What let requests in" columns={columns} rows={props.rows.filter((a) => a.authorization !== '')}
+  return <Table id="authorizations" caption="What let requests in" columns={columns} rows={props.rows.filter((a) => a.authorization !== '')}
     rowKey={(a) => `${a.server}/${a.route}/${a.authorization}`} empty={<Nothing>No requests arrived, and no authorization is known.</Nothing>} />;
 }

@@ -47,7 +47,7 @@ export function Routes(props: { rows: RouteRow[]; own: string; query: Record<str
       cell: (r) => <Share value={r.timeouts} title={r.command} /> },
     ...goldenColumns<RouteRow>((r) => r, (r) => r.command).slice(2),
   ];
-  return <Table caption="Routes and their numbers" columns={columns} rows={props.rows}
+  return <Table id="routes" caption="Routes and their numbers" columns={columns} rows={props.rows}
     rowKey={(r) => `${r.namespace}/${r.service}:${r.port}/${r.kind}/${r.route}`} empty={<Nothing>{props.empty}</Nothing>} />;
 }
 
