@@ -11,25 +11,25 @@ import (
 )
 
 const (
-	// checksAge is how old results may get before the cluster is asked again: that takes seconds, and many requests.
+	// checksAge is how old results may get before the checks run again. A run takes seconds and many requests.
 	checksAge = 30 * time.Second
-	// checksTimeout bounds how long asking takes.
+	// checksTimeout bounds one run.
 	checksTimeout = 2 * time.Minute
 )
 
-// Checks are the results of `tulle check` for viewers with the same rights. They are asked for in the background, and
-// by one goroutine at a time. The zero value has no results yet. Several goroutines may use it.
+// Checks runs `tulle check` in the background for viewers with the same rights, one run at a time, and stores the
+// results. The zero value is ready to use and has no results. Several goroutines may use it.
 type Checks struct {
 	mu      sync.Mutex // guards the fields below
 	latest  *HealthChecks
 	certs   []check.Certificate
-	began   time.Time // of the reading that runs; zero if none does
+	began   time.Time // of the run in progress; zero if none is
 	running sync.WaitGroup
 }
 
-// HealthChecks are the results to all checks.
+// HealthChecks are the results of all checks.
 type HealthChecks struct {
-	// At is when they were known, and Seconds how long it took to ask.
+	// At is when the run ended, and Seconds how long it took.
 	At       time.Time    `json:"at"`
 	Seconds  float64      `json:"seconds"`
 	Errors   int          `json:"errors"`
@@ -52,14 +52,15 @@ type CheckResult struct {
 	Hint string `json:"hint"`
 }
 
-// latestResults returns the last results and when the reading that runs began, and starts one if they are old.
+// latestResults returns the last results, nil before the first, and when the run in progress began, zero if none is. It
+// starts a run if the results are old.
 func (c *Checks) latestResults(ctx context.Context, s Sources) (results *HealthChecks, certs []check.Certificate,
 	began time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.began.IsZero() && (c.latest == nil || time.Since(c.latest.At) > checksAge) {
 		c.began = time.Now().UTC()
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), checksTimeout) // other viewers wait for it too
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), checksTimeout) // other viewers wait for this run too
 		c.running.Go(func() {
 			defer cancel()
 			c.ask(ctx, s)

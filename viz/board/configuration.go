@@ -21,8 +21,8 @@ type Configuration interface {
 	Routes(namespace, service string) []explain.ServiceRoute
 }
 
-// configuration returns what is configured. Without the rights, or without a reader, it knows nothing: it returns nil,
-// and a note that says which rows are missing.
+// configuration returns what the control plane tells proxies. If the viewer lacks a right, it returns nil and a note
+// that begins with missing: what the page does not show. Without a reader it returns nil and no note.
 func (s Sources) configuration(ctx context.Context, missing string) (c Configuration, notes []string) {
 	if s.Configuration == nil {
 		return nil, nil

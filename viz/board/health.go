@@ -25,24 +25,26 @@ type HealthPage struct {
 	Head
 	// Checks are the last results of `tulle check`; nil before the first.
 	Checks *HealthChecks `json:"checks"`
-	// Checking is since when the checks are asked again; nil if they are not.
+	// Checking is when the run of checks that is in progress began; nil if none is.
 	Checking *time.Time `json:"checking"`
-	// Certificates are those that the mesh depends on, known with the checks.
+	// Certificates are the trust anchors and the certificates of the control plane. They come with the first results of
+	// the checks. The list is never null.
 	Certificates []HealthCertificate `json:"certificates"`
 	// ControlPlane are the pods of the control plane and of the viz extension.
 	ControlPlane []ControlPod `json:"controlPlane"`
-	// Versions count the proxies by version, most first; nil if the viewer may not list pods. Outdated are proxies whose
-	// version the control plane does not have.
+	// Versions counts the proxies by version, most first; nil if the viewer may not list pods. Outdated are the proxies
+	// of another version than the control plane.
 	Versions []ProxyVersion `json:"versions"`
 	Outdated []ProxyPod     `json:"outdated"`
-	// CutOff are proxies without a connection to the control plane, which use an old configuration. nil if metrics do not
-	// tell.
+	// CutOff are the proxies without a connection to the control plane: they keep their last configuration. It is nil if
+	// the metrics are not known.
 	CutOff []ProxyPod `json:"cutOff"`
 	// More counts the proxies that Outdated and CutOff leave out.
 	More int `json:"more"`
 }
 
-// HealthCertificate is one certificate. Part is "trust anchor", "issuer" or "injector". From and To are nil with Error.
+// HealthCertificate is one certificate. Part is "trust anchor", "issuer" or "injector". From and To are its validity;
+// nil if it cannot be read, and then Error says why.
 type HealthCertificate struct {
 	Part   string     `json:"part"`
 	Name   string     `json:"name"`
@@ -65,7 +67,8 @@ type ControlPod struct {
 	Started  *time.Time `json:"started"`
 }
 
-// ProxyVersion counts the proxies of a version. Current means that the control plane has it, or is not known.
+// ProxyVersion counts the proxies of a version. Current means that the control plane has the same version, or that its
+// version is not known.
 type ProxyVersion struct {
 	Version string `json:"version"`
 	Proxies int    `json:"proxies"`
@@ -77,14 +80,15 @@ type ProxyPod struct {
 	Namespace string `json:"namespace"`
 	Name      string `json:"name"`
 	Version   string `json:"version"`
-	// Stale is for how many seconds the proxy has not heard of the control plane; 0 in Outdated.
+	// Stale is the seconds since the proxy last heard from the control plane; 0 in Outdated.
 	Stale float64 `json:"stale"`
 }
 
 // maxProxyPods bounds Outdated and CutOff.
 const maxProxyPods = 100
 
-// Health returns what is wrong with the installation.
+// Health returns the checks, the certificates, the control plane and the proxies of the installation. Missing rights
+// are notes of the page, not errors.
 func Health(ctx context.Context, s Sources, q Query) (HealthPage, error) {
 	page := HealthPage{Head: newHead(q, nil), Certificates: []HealthCertificate{}, ControlPlane: []ControlPod{},
 		Outdated: []ProxyPod{}}
@@ -192,7 +196,7 @@ func controlPod(pod *corev1.Pod, component string) ControlPod {
 	return out
 }
 
-// addVersions counts the proxies that run by version.
+// addVersions counts the running proxies by version.
 func (p *HealthPage) addVersions(s Sources, pods []resource.Object) {
 	control := map[string]bool{}
 	for _, pod := range p.ControlPlane {
@@ -228,8 +232,8 @@ func (p *HealthPage) add(list []ProxyPod, pod ProxyPod) []ProxyPod {
 	return append(list, pod)
 }
 
-// addCutOff adds the pods whose metrics say that their proxies have no connection to the control plane, the longest
-// first. Series may name pods that the viewer may not list, so those are left out.
+// addCutOff adds the pods whose proxies report no connection to the control plane, the longest first. It adds only pods
+// that the viewer may list, because series may name others.
 func (p *HealthPage) addCutOff(ctx context.Context, s Sources, q Query, pods []resource.Object) {
 	var match []metrics.Match
 	if q.Namespace != "" {

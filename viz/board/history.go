@@ -20,11 +20,12 @@ type HistoryPage struct {
 	// Span is the time that is covered, as in 1h; Step is the time from one value to the next, in seconds.
 	Span string `json:"span"`
 	Step int    `json:"step"`
-	// Missing says why there are no values, and Remedy what helps. They are "" if there are.
+	// Missing says why there are no values, and Remedy what helps. Both are "" if there are values.
 	Missing string `json:"missing"`
 	Remedy  string `json:"remedy"`
-	// Times are in seconds since 1970. The other lists have a value for each; nil where it is not known. RPS is 0 at times
-	// without requests. The lists are never null.
+	// Times are in seconds since 1970. The other lists have one value for each time; nil means not known. Success is from
+	// 0 to 1, RPS is requests per second, and the latencies are in milliseconds. RPS is 0 at times without requests. The
+	// lists are never null.
 	Times   []int64    `json:"times"`
 	Success []*float64 `json:"success"`
 	RPS     []*float64 `json:"rps"`
@@ -35,18 +36,19 @@ type HistoryPage struct {
 	Command string `json:"command"`
 }
 
-// historySteps are the spans that a link may ask for, with their steps and the windows of their increases. A window
-// holds several scrapes.
+// historySteps are the spans that a link may ask for, with the step between values and the window of each value. A
+// window is longer than several scrapes, so that an increase can be computed.
 var historySteps = map[string]metrics.HistoryRequest{
 	"10m": {Span: 10 * time.Minute, Step: 15 * time.Second, Window: time.Minute},
 	"1h":  {Span: time.Hour, Step: 30 * time.Second, Window: time.Minute},
 	"6h":  {Span: 6 * time.Hour, Step: 3 * time.Minute, Window: 3 * time.Minute},
 }
 
-// defaultSpan is that of a link that names none.
+// defaultSpan is the span of a link that names none.
 const defaultSpan = "1h"
 
-// History returns what the golden metrics of the link's object were. The parameter span is 10m, 1h or 6h.
+// History returns the golden metrics over time of the workload, pod or Service that the link names. The parameter span
+// is 10m, 1h or 6h; without it, 1h. If nobody knows the past, the page says why: that is not an error.
 func History(ctx context.Context, s Sources, q Query) (HistoryPage, error) {
 	refuse := func(format string, args ...any) (HistoryPage, error) {
 		return HistoryPage{}, &Refusal{Code: BadRequest, Message: fmt.Sprintf(format, args...)}

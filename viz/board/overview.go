@@ -31,18 +31,18 @@ type OverviewPage struct {
 type OverviewRow struct {
 	Ref
 	Golden
-	// State is how the object is, in one word.
+	// State is the severity of its worst Problem, or one of the states below.
 	State string `json:"state"`
-	// Meshed are the pods with a proxy, of Pods that have not ended.
+	// Meshed counts the pods with a proxy, and Pods all pods that have not ended.
 	Meshed int `json:"meshed"`
 	Pods   int `json:"pods"`
 	// Open are the connections that are open now; nil if none is known.
 	Open *uint64 `json:"open"`
-	// Denied is the rate of HTTP requests that policy denied, as `tulle viz authz` has it; nil for workloads.
+	// Denied is the HTTP requests per second that policy denied, as in `tulle viz authz`; nil for workloads.
 	Denied *float64 `json:"denied"`
 }
 
-// The states of an OverviewRow besides the severities of its worst Problem. No traffic is nothing wrong.
+// The states of an OverviewRow without a Problem. StateQuiet is a meshed object without traffic, which is not wrong.
 const (
 	StateOK       = "ok"
 	StateQuiet    = "quiet"
@@ -51,7 +51,7 @@ const (
 
 var statesWorstFirst = []string{SeverityError, SeverityWarning, StateOK, StateQuiet, StateUnmeshed}
 
-// overview is what Overview reads, each part by a question of its own.
+// overview is what Overview reads. Each field has a question of its own.
 type overview struct {
 	namespaces, workloads stat.Result
 	denials               authz.Result
@@ -89,8 +89,8 @@ func Overview(ctx context.Context, s Sources, q Query) (OverviewPage, error) {
 	return page, nil
 }
 
-// readOverview asks the questions at the same time, because a source that reads the proxies takes the window for each.
-// Of one namespace it goes on with the workloads if the viewer may not list namespaces.
+// readOverview asks its questions concurrently, because a source that reads the proxies takes the window for each. If
+// the viewer may not list namespaces, a page about one namespace has only the workloads.
 func readOverview(ctx context.Context, s Sources, q Query) (*overview, error) {
 	o := &overview{}
 	of := subject.Request{Window: q.Window}

@@ -16,18 +16,19 @@ const (
 	BadRequest  = "bad_request"
 )
 
-// Refusal is why a page has no value, and what the viewer can do.
+// Refusal is why a page has no value, and what the viewer can do. Its texts are plain text, never HTML. Code is one of
+// the codes above.
 type Refusal struct {
 	Code    string `json:"code"`
 	Message string `json:"message"`
-	// Remedy is a sentence, perhaps with a command; "" if the message says it.
+	// Remedy is a sentence in which backticks mark commands; "" if the message already says what to do.
 	Remedy string `json:"remedy"`
 }
 
 // Error implements error.
 func (r *Refusal) Error() string { return r.Message }
 
-// Refuse returns the Refusal that an error of a page means.
+// Refuse returns the Refusal of an error of a page. An error that it does not know is Unavailable. err must not be nil.
 func Refuse(err error) *Refusal {
 	var refusal *Refusal
 	switch {

@@ -25,8 +25,8 @@ import (
 type ServicePage struct {
 	Head
 	Ref
-	// Golden are those of the requests that its endpoints answered, as in `tulle viz stat svc`. Requests that a route
-	// sends to other Services are not among them.
+	// Golden is about the requests that its endpoints answered, as in `tulle viz stat svc`. It does not include requests
+	// that a route sends to other Services.
 	Golden
 	TCP *TCP `json:"tcp"`
 	// The lists of the page are never null.
@@ -34,7 +34,8 @@ type ServicePage struct {
 	Routes    []splits.Row      `json:"routes"`
 	Ports     []ServicePort     `json:"ports"`
 	Workloads []ServiceWorkload `json:"workloads"`
-	// Configured means that the ports and the endpoints are known.
+	// Configured means that the ports and the endpoints are known. Without it, Ports is empty and Workloads has only the
+	// workloads with requests.
 	Configured bool `json:"configured"`
 	// Commands show the same as the sections of these names: stat and routes.
 	Commands map[string]string `json:"commands"`
@@ -45,9 +46,9 @@ type ServiceCaller struct {
 	Ref
 	// Protocol is HTTP or gRPC; "" for connections without requests.
 	Protocol string `json:"protocol"`
-	// Golden are those of the requests that the application sent, without retries.
+	// Golden is about the requests that the application sent, without retries.
 	Golden
-	// TCPOpen are its connections to endpoints of the Service; nil if none is known.
+	// TCPOpen counts its open connections to endpoints of the Service; nil if not known.
 	TCPOpen *uint64 `json:"tcpOpen"`
 	Command string  `json:"command"`
 }
@@ -56,7 +57,7 @@ type ServiceCaller struct {
 type ServicePort struct {
 	Port     int    `json:"port"`
 	Protocol string `json:"protocol"`
-	// Meshed are the endpoints that prove an identity, of Endpoints.
+	// Meshed counts the endpoints that prove an identity, and Endpoints all.
 	Meshed    int    `json:"meshed"`
 	Endpoints int    `json:"endpoints"`
 	Command   string `json:"command"`
@@ -65,9 +66,9 @@ type ServicePort struct {
 // ServiceWorkload is a workload whose pods are endpoints of the Service.
 type ServiceWorkload struct {
 	Ref
-	// Golden are those of the requests that clients with a proxy sent to the Service and these pods answered.
+	// Golden is about the requests that meshed clients sent to the Service and these pods answered.
 	Golden
-	// Meshed are the pods that prove an identity, of Pods that are endpoints.
+	// Meshed counts the pods that prove an identity, and Pods all pods that are endpoints.
 	Meshed   int      `json:"meshed"`
 	Pods     int      `json:"pods"`
 	Versions []string `json:"versions"`
@@ -81,7 +82,8 @@ type serviceView struct {
 	page  ServicePage
 }
 
-// Service returns the page of the Service that the link names.
+// Service returns the page of the Service that the link names. It refuses a link without a namespace or a name, and
+// returns an error if the Service does not exist.
 func Service(ctx context.Context, s Sources, q Query) (ServicePage, error) {
 	kind, err := resource.ParseKind("service")
 	if err != nil {
@@ -120,7 +122,7 @@ func (v *serviceView) stat(ctx context.Context, s Sources) ([]string, error) {
 	return result.Notes, err
 }
 
-// ask asks queries about the Service as one question.
+// ask asks queries about the Service as one question. It returns the samples of each query.
 func (v *serviceView) ask(ctx context.Context, s Sources, queries []metrics.Query) ([][]metrics.Sample, subject.Answers,
 	error) {
 	answers, err := subject.Ask(ctx, s.Numbers, v.query.Window, []int{0}, func(int) []metrics.Query { return queries })
@@ -130,19 +132,19 @@ func (v *serviceView) ask(ctx context.Context, s Sources, queries []metrics.Quer
 	return answers.Samples[0], answers, nil
 }
 
-// called matches the clients' series of requests to the endpoints of the Service.
+// called matches the series in which clients count requests to the endpoints of the Service.
 func (v *serviceView) called() []metrics.Match {
 	return []metrics.Match{metrics.Is("direction", "outbound"), metrics.Is("dst_service", v.query.Name),
 		metrics.Is(edges.Destination.Namespace, v.query.Namespace)}
 }
 
-// asked matches the clients' series of routes of the Service.
+// asked matches the series in which clients count requests to the Service by route.
 func (v *serviceView) asked() []metrics.Match {
 	return []metrics.Match{metrics.Is("parent_kind", "Service"), metrics.Is("parent_name", v.query.Name),
 		metrics.Is("parent_namespace", v.query.Namespace)}
 }
 
-// callers reads who called the Service.
+// callers reads which workloads called the Service.
 func (v *serviceView) callers(ctx context.Context, s Sources) ([]string, error) {
 	by := edges.Source.By
 	http, grpc := golden.HTTPRoutes, golden.GRPCRoutes
@@ -196,7 +198,7 @@ func (v *serviceView) callers(ctx context.Context, s Sources) ([]string, error) 
 	return answers.Notes, nodes.rights.err
 }
 
-// nodes names the ends of series as the topology does, with the viewer's rights.
+// nodes returns a graph that names the ends of series as the page Topology does, with the viewer's rights.
 func (v *serviceView) nodes(ctx context.Context, s Sources) *graph {
 	return &graph{rights: newVisibility(ctx, s.Objects, topologyScope{namespaces: []string{v.query.Namespace}})}
 }
@@ -228,7 +230,7 @@ func (v *serviceView) routes(ctx context.Context, s Sources) ([]string, error) {
 	return slices.Concat(notes, outbound.Notes, named.Notes), nil
 }
 
-// workloads reads what serves the Service: from its endpoints, and from the series of its clients.
+// workloads reads which workloads serve the Service: its endpoints, and those that clients counted.
 func (v *serviceView) workloads(ctx context.Context, s Sources) ([]string, error) {
 	by := edges.Destination.By
 	queries := golden.Requests.Queries(v.called(), by)

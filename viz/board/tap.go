@@ -10,7 +10,7 @@ import (
 	"github.com/tulle-mesh/tulle/viz/resource"
 )
 
-// TapPage is what the page Tap offers to watch. The requests themselves come from the tap API.
+// TapPage is what a viewer of the page Tap can choose to watch. The requests themselves come from the tap API.
 type TapPage struct {
 	Head
 	// Targets are the workloads of the link's namespace; for every namespace they are the namespaces with pods. Those
@@ -21,12 +21,12 @@ type TapPage struct {
 // TapTarget is something to watch.
 type TapTarget struct {
 	Ref
-	// Pods are those that have not ended. The tap server can watch Watchable of them, as `tulle viz list` has it.
+	// Pods counts the pods that have not ended, and Watchable those that tap can watch, as in `tulle viz list`.
 	Pods      int `json:"pods"`
 	Watchable int `json:"watchable"`
 }
 
-// Tap returns what can be watched.
+// Tap returns the workloads of the link's namespace, or the namespaces, that can be watched.
 func Tap(ctx context.Context, s Sources, q Query) (TapPage, error) {
 	page := TapPage{Head: newHead(q, nil), Targets: []TapTarget{}}
 	var err error

@@ -12,16 +12,17 @@ import (
 	"github.com/tulle-mesh/tulle/viz/resource"
 )
 
-// TopologyPage is what the page Topology shows: who calls whom, how well, and over which identities.
+// TopologyPage is what the page Topology shows: which workloads call which, with what success, and with which
+// identities.
 type TopologyPage struct {
 	Head
 	// Group is how the nodes of the scope are grouped: by workload or by namespace.
 	Group string `json:"group"`
-	// Namespaces are those of the scope; none means every namespace. It is never null.
+	// Namespaces are those of the scope; an empty list means every namespace. It is never null.
 	Namespaces []string `json:"namespaces"`
 	// Focus is the workload whose neighbours the page shows; nil for a page about namespaces.
 	Focus *Ref `json:"focus"`
-	// Nodes and Edges are in the order of their IDs. They are never null.
+	// Nodes and Edges are sorted by ID. They are never null.
 	Nodes []TopologyNode `json:"nodes"`
 	Edges []TopologyEdge `json:"edges"`
 }
@@ -34,15 +35,15 @@ const (
 
 // The kinds of nodes that are not objects. Other nodes have the kind of a workload, or are namespaces.
 const (
-	// NodeUnmeshed is all clients without a proxy. Nobody can name them.
+	// NodeUnmeshed stands for all clients without a proxy. No metric names them.
 	NodeUnmeshed = "unmeshed"
 	// NodeExternal is an address that no object of the cluster has.
 	NodeExternal = "external"
-	// NodeIdentity is a client that is known by its identity only.
+	// NodeIdentity is a client known only by its identity.
 	NodeIdentity = "identity"
-	// NodeHidden is all workloads in namespaces that the viewer may not read.
+	// NodeHidden stands for all workloads in namespaces that the viewer may not read.
 	NodeHidden = "hidden"
-	// NodePods is the pods of a namespace without a workload that metrics name.
+	// NodePods stands for the pods of a namespace whose workloads metrics do not name.
 	NodePods = "pods"
 )
 
@@ -50,13 +51,13 @@ const (
 type TopologyNode struct {
 	ID string `json:"id"`
 	Ref
-	// Golden are those of the requests that it served, as in `tulle viz stat`. They have a meaning only if
-	// NumbersKnown.
+	// Golden is about the requests that it served, as in `tulle viz stat`. It has a meaning only with NumbersKnown.
 	Golden
 	NumbersKnown bool `json:"numbersKnown"`
-	// TCPOpen is how many connections to it are open; nil if none are known.
+	// TCPOpen counts the open connections to it; nil if not known.
 	TCPOpen *uint64 `json:"tcpOpen"`
-	// Meshed are the pods with a proxy, of Pods that have not ended. Pods is 0 for what is not an object.
+	// Meshed counts the pods with a proxy, and Pods all pods that have not ended. Both are 0 for a node that is not an
+	// object.
 	Meshed int `json:"meshed"`
 	Pods   int `json:"pods"`
 	// Command shows the same numbers; "" if none does.
@@ -76,32 +77,33 @@ type TopologyEdge struct {
 	ID   string `json:"id"`
 	From string `json:"from"`
 	To   string `json:"to"`
-	// Golden are those that the client's proxies saw, as in `tulle viz stat --to`. For clients without a proxy they are
-	// those that the server's proxies saw.
+	// Golden is what the client's proxies counted, as in `tulle viz stat --to`. For clients without a proxy it is what
+	// the server's proxies counted.
 	Golden
-	// TCPOpen is how many connections are open; nil if none are known. The rates are in bytes per second.
+	// TCPOpen counts the open connections; nil if not known. The rates are in bytes per second.
 	TCPOpen   *uint64 `json:"tcpOpen"`
 	ReadRate  float64 `json:"readBytes"`
 	WriteRate float64 `json:"writeBytes"`
-	// Security says whether the connections are mesh TLS, and Links how they differ. Links is never null.
+	// Security says whether the connections use mesh TLS. Links are the different ways in which they do, or do not. It is
+	// never null.
 	Security string         `json:"security"`
 	Links    []TopologyLink `json:"links"`
-	// Command shows the numbers, or is the PromQL that finds them, and SecurityCommand shows the identities; "" if there
-	// is none.
+	// Command shows the numbers, or is the PromQL that finds them. SecurityCommand shows the identities. Each is "" if
+	// there is none.
 	Command         string `json:"command"`
 	SecurityCommand string `json:"securityCommand"`
 }
 
 // TopologyLink is one way in which the ends of an edge are connected, as `tulle viz edges` has it.
 type TopologyLink struct {
-	// ClientID and ServerID are the identities that were proved to the other end; "" if none was.
+	// ClientID and ServerID are the identities that the ends proved, as in web.shop; "" if none.
 	ClientID string `json:"clientID"`
 	ServerID string `json:"serverID"`
-	// Reason says why the traffic is not mesh TLS; "" if it is.
+	// Reason is the label no_tls_reason of the metrics; "" for mesh TLS.
 	Reason string `json:"reason"`
 }
 
-// What a page may have, so that a browser can draw it.
+// The bounds of a page, so that a browser can draw it.
 const (
 	maxTopologyNodes  = 400
 	maxTopologyEdges  = 1500
@@ -223,7 +225,7 @@ func (s topologyScope) has(namespace string) bool {
 	return len(s.namespaces) == 0 || slices.Contains(s.namespaces, namespace)
 }
 
-// topologyID returns the text that names a node. Names of objects have no slash.
+// topologyID returns the ID of a node. It is unique, because names of objects have no slash.
 func topologyID(r Ref) string { return strings.Join([]string{r.Kind, r.Namespace, r.Name}, "/") }
 
 // tooLarge reports whether a browser could not draw the graph.

@@ -14,7 +14,7 @@ import (
 	"github.com/tulle-mesh/tulle/viz/resource"
 )
 
-// graph is the nodes and edges that a scope and a viewer's rights make of the traffic.
+// graph has the nodes and edges of a scope that the viewer may see, with their traffic.
 type graph struct {
 	scope    topologyScope
 	rights   *visibility
@@ -31,12 +31,12 @@ func compareEnds(a, b ends) int {
 	return cmp.Or(cmp.Compare(topologyID(a.from), topologyID(b.from)), cmp.Compare(topologyID(a.to), topologyID(b.to)))
 }
 
-// numbers are what is known of requests and connections.
+// numbers are the requests and connections of a node or an edge.
 type numbers struct {
 	stats       *golden.Stats
 	known       bool    // stats were asked for
 	open        float64 // open connections
-	connected   bool    // open is known
+	connected   bool    // whether open is known
 	read, write float64 // bytes in the window
 }
 
@@ -53,7 +53,7 @@ func (n *numbers) rps() float64 {
 	return n.stats.RPS
 }
 
-// newGraph folds the traffic into the nodes of the scope.
+// newGraph returns the graph of the traffic. The nodes of the scope are there without traffic too.
 func newGraph(scope topologyScope, rights *visibility, traffic *topologyTraffic) *graph {
 	rights.scope = scope
 	g := &graph{scope: scope, rights: rights, traffic: traffic, nodes: map[Ref]*numbers{}, edges: map[ends]*edge{}}

@@ -46,7 +46,7 @@ func (n *numbers) tcpOpen() *uint64 {
 	return &open
 }
 
-// security says whether the links of an edge are mesh TLS.
+// security returns the TopologyEdge.Security of the links of an edge.
 func security(e ends, links []edges.Edge) string {
 	plain := func(l edges.Edge) bool { return l.Reason != "" }
 	mixed := slices.ContainsFunc(links, func(l edges.Edge) bool { return !plain(l) })
@@ -62,7 +62,7 @@ func security(e ends, links []edges.Edge) string {
 }
 
 // linksOf returns the ways in which the ends are connected, without the identities of workloads that the viewer may not
-// see, and without a way that another one says more of.
+// see. It leaves out a way if another one says the same with more identities.
 func linksOf(e ends, links []edges.Edge) []TopologyLink {
 	set := map[TopologyLink]bool{}
 	for _, l := range links {
@@ -99,7 +99,7 @@ func identityText(id mesh.ID) string {
 	return id.ServiceAccount + "." + id.Namespace
 }
 
-// argument writes a node as commands take it, as in deploy/web.
+// argument writes a node as an argument of commands, as in deploy/web.
 func argument(r Ref) string {
 	kind, err := resource.ParseKind(r.Kind)
 	if err != nil {

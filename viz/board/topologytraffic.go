@@ -13,7 +13,7 @@ import (
 	"github.com/tulle-mesh/tulle/viz/metrics"
 )
 
-// topologyTraffic is what series say about a scope.
+// topologyTraffic is the edges and the samples of a scope.
 type topologyTraffic struct {
 	edges  []edges.Edge
 	notes  []string
@@ -21,7 +21,7 @@ type topologyTraffic struct {
 	asked  []topologyQuestion
 }
 
-// topologyQuestion is some queries with their answers, and which nodes a sample is about.
+// topologyQuestion is queries with their samples, and what the samples are about.
 type topologyQuestion struct {
 	set     requestSet
 	queries []metrics.Query
@@ -39,7 +39,7 @@ const (
 	unreportedRequests                   // from clients whose own proxies report nothing: responses, buckets
 )
 
-// The labels of those series beyond the workloads.
+// The labels of the series that do not name workloads.
 const (
 	addrLabel   = "target_addr"
 	tlsLabel    = "tls"
@@ -47,7 +47,7 @@ const (
 	clientLabel = "client_id"
 )
 
-// askTopology asks for everything about the scope: the edges, and the numbers as one question.
+// askTopology asks for the edges of the scope, and for all numbers with one question.
 func askTopology(ctx context.Context, s Sources, scope topologyScope, window time.Duration) (*topologyTraffic, error) {
 	t := &topologyTraffic{}
 	namespaces := scope.namespaces
@@ -84,7 +84,7 @@ func askTopology(ctx context.Context, s Sources, scope topologyScope, window tim
 	return t, nil
 }
 
-// topologyQuestions returns those about one namespace of the scope; "" is every namespace.
+// topologyQuestions returns the questions about one namespace of the scope; "" is every namespace.
 func topologyQuestions(scope topologyScope, namespace string) []topologyQuestion {
 	from, to := edges.Source.By, edges.Destination.By
 	if scope.allCollapsed() {

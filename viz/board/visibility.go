@@ -11,8 +11,8 @@ import (
 	"github.com/tulle-mesh/tulle/viz/resource"
 )
 
-// listedWorkloads are the kinds that have a node without traffic. Other kinds are only read if series name them,
-// because few clusters have them bare and many have thousands of old ReplicaSets.
+// listedWorkloads are the kinds that get a node without traffic too. Other kinds are read only if series name them:
+// they are rarely used alone, and many clusters have thousands of old ReplicaSets.
 var listedWorkloads = []string{"deployment", "statefulset", "daemonset", "cronjob"}
 
 func isWorkload(kind string) bool {
@@ -20,11 +20,10 @@ func isWorkload(kind string) bool {
 		slices.Contains([]string{"job", "replicaset", "replicationcontroller"}, kind)
 }
 
-// visibility reads objects with the viewer's rights, and says which nodes the viewer may see. It reads each kind of
-// a namespace once.
+// visibility reads objects with the viewer's rights, and says which nodes the viewer may see.
 type visibility struct {
 	read  func(kind resource.Kind, namespace string) ([]resource.Object, error)
-	check func(namespace string) error // that the namespace exists
+	check func(namespace string) error // nil if the namespace exists
 	scope topologyScope
 	lists map[Ref]listResult // by kind and namespace
 	// err is the first error that is not a missing right.
@@ -34,7 +33,7 @@ type visibility struct {
 // listResult is the answer to one list.
 type listResult struct {
 	objects []resource.Object
-	err     error // nil unless the right is missing
+	err     error // not nil if the right is missing
 }
 
 func newVisibility(ctx context.Context, lister resource.Lister, scope topologyScope) *visibility {

@@ -22,23 +22,23 @@ import (
 	"github.com/tulle-mesh/tulle/viz/subject"
 )
 
-// WorkloadPage is what the page Workload shows: one workload or pod, whom it serves and whom it calls.
+// WorkloadPage is what the page Workload shows: one workload or pod, its callers, and the workloads that it calls.
 type WorkloadPage struct {
 	Head
 	Ref
-	// Golden are those of the requests that it served, as in `tulle viz stat`.
+	// Golden is about the requests that it served, as in `tulle viz stat`.
 	Golden
 	TCP *TCP `json:"tcp"`
-	// Meshed are the pods with a proxy, of Pods that have not ended.
+	// Meshed counts the pods with a proxy, and Pods all pods that have not ended.
 	Meshed   int      `json:"meshed"`
 	Pods     int      `json:"pods"`
 	Versions []string `json:"versions"`
-	// Callers and Callees are who calls it and whom it calls, the busiest first. They are not known for a pod: then
-	// PeersKnown is false. The lists of the page are never null.
+	// Callers call it, and it calls Callees, the busiest first. They are not known for a pod: then PeersKnown is false.
+	// The lists of the page are never null.
 	PeersKnown bool   `json:"peersKnown"`
 	Callers    []Peer `json:"callers"`
 	Callees    []Peer `json:"callees"`
-	// Routes are of the requests that it sent, Inbound of those that it served.
+	// Routes is about the requests that it sent, and Inbound about those that it served.
 	Routes         []splits.Row       `json:"routes"`
 	Inbound        []InboundRow       `json:"inbound"`
 	Authorizations []AuthorizationRow `json:"authorizations"`
@@ -56,7 +56,7 @@ type TCP struct {
 	WriteRate float64 `json:"writeBytes"`
 }
 
-// Peer is the other end of requests.
+// Peer is a caller or a callee.
 type Peer struct {
 	Ref
 	Golden
@@ -97,11 +97,11 @@ type DenialRow struct {
 	Client   string `json:"client"`
 	Hidden   bool   `json:"hidden"`
 	Overflow bool   `json:"overflow"`
-	// Reason is why, as metrics have it.
+	// Reason is the label reason of the metrics.
 	Reason string `json:"reason"`
 	// Connections means that connections were denied, not HTTP requests.
 	Connections bool `json:"connections"`
-	// RPS is the rate of what was denied.
+	// RPS is the denied requests or connections per second.
 	RPS float64 `json:"rps"`
 	// Command is the PromQL that finds it.
 	Command string `json:"command"`
@@ -133,7 +133,8 @@ type workloadView struct {
 	ends map[string]time.Time
 }
 
-// Workload returns the page of the workload or the pod that the link names.
+// Workload returns the page of the workload or the pod that the link names. It refuses a link without a kind, a
+// namespace or a name, and returns an error if the object does not exist.
 func Workload(ctx context.Context, s Sources, q Query) (WorkloadPage, error) {
 	kind, err := resource.ParseKind(q.Kind)
 	if err != nil || !kind.HasPods() || kind.Name == resource.Namespace || q.Name == "" || q.Namespace == "" {
@@ -175,7 +176,7 @@ func (v *workloadView) commands() map[string]string {
 	}
 }
 
-// stat reads what `tulle viz stat` shows.
+// stat reads the numbers of `tulle viz stat`.
 func (v *workloadView) stat(ctx context.Context, s Sources) ([]string, error) {
 	result, err := stat.Rows(ctx, s.Numbers, s.Objects, stat.Request{Request: v.request, Unmeshed: true})
 	if err != nil {
@@ -196,7 +197,7 @@ func newTCP(t *stat.TCP) *TCP {
 	return &TCP{t.Open, t.ReadRate, t.WriteRate}
 }
 
-// peers reads the page's neighbours as the page Topology has them.
+// peers reads the callers and callees as the page Topology has them.
 func (v *workloadView) peers(ctx context.Context, s Sources) ([]string, error) {
 	v.page.PeersKnown = isWorkload(v.kind.Name)
 	if !v.page.PeersKnown {
@@ -278,7 +279,7 @@ func (v *workloadView) inbound(ctx context.Context, s Sources) ([]string, error)
 	return result.Notes, err
 }
 
-// authorizations reads which authorizations let requests in.
+// authorizations reads which authorizations allowed requests, and how many were denied.
 func (v *workloadView) authorizations(ctx context.Context, s Sources) ([]string, error) {
 	c, notes := s.configuration(ctx, "Authorizations without requests are not shown")
 	result, err := authz.Rows(ctx, s.Numbers, s.Objects, v.request, inboundOf(c))
@@ -289,12 +290,12 @@ func (v *workloadView) authorizations(ctx context.Context, s Sources) ([]string,
 	return slices.Concat(notes, result.Notes), err
 }
 
-// find returns the workload.
+// find returns the workload or pod of the page.
 func (v *workloadView) find(ctx context.Context, s Sources) (*subject.Subject, error) {
 	return subject.Find(ctx, s.Objects, v.request.Targets[0], v.request)
 }
 
-// denials reads whom policy denied.
+// denials reads the clients that policy denied.
 func (v *workloadView) denials(ctx context.Context, s Sources) ([]string, error) {
 	found, err := v.find(ctx, s)
 	if err != nil {
@@ -332,7 +333,7 @@ func (v *workloadView) denials(ctx context.Context, s Sources) ([]string, error)
 	return notes, rights.err
 }
 
-// pods reads the pods with the numbers that `tulle viz stat pods` has.
+// pods reads the pods, with the numbers of `tulle viz stat pods`.
 func (v *workloadView) pods(ctx context.Context, s Sources) ([]string, error) {
 	found, err := v.find(ctx, s)
 	if err != nil {
@@ -373,8 +374,8 @@ func (v *workloadView) pods(ctx context.Context, s Sources) ([]string, error) {
 	return notes, err
 }
 
-// certificates reads when the certificates of the pods expire. It is a question of its own, because a metrics-api of an
-// older version refuses it. Without an answer a note says so.
+// certificates reads when the certificates of the pods expire. The question is separate from the others, because a
+// metrics-api of an older version refuses it. A note says so.
 func (v *workloadView) certificates(ctx context.Context, s Sources) ([]string, error) {
 	found, err := v.find(ctx, s)
 	if err != nil {
@@ -403,7 +404,7 @@ const podLabel = "pod"
 // maxCertificateEnd is the last time that a certificate may have: 31 December 9999. Source: RFC 5280 section 4.1.2.5.
 const maxCertificateEnd = 253402300800
 
-// statuses returns the states of the namespace's pods.
+// statuses returns the states of the namespace's pods by their names.
 func (v *workloadView) statuses(ctx context.Context, s Sources) (map[string]string, error) {
 	kind, err := resource.ParseKind("pod")
 	if err != nil {
