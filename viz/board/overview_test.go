@@ -108,11 +108,11 @@ func TestOverviewShowsWhatIsWrongWorstFirst(t *testing.T) {
 		got = append(got, line)
 	}
 	want = []string{
-		"error | bad | 10.00% of the requests to bad fail, at 1.7rps. | tulle viz stat deploy -n bad -t 1m",
-		"warning | shop | 1.67% of the requests to shop fail, at 1.0rps. | tulle viz stat deploy -n shop -t 1m",
-		"warning | good | Policy denies 1.0rps in namespace good, at ports without a Server, whose default is deny. | " +
+		"error | bad | 10.00% of the requests to bad fail, at 1.7 rps. | tulle viz stat deploy -n bad -t 1m",
+		"warning | shop | 1.67% of the requests to shop fail, at 1.0 rps. | tulle viz stat deploy -n shop -t 1m",
+		"warning | good | Policy denies 1.0 rps in namespace good, at ports without a Server, whose default is deny. | " +
 			"tulle viz authz ns/good -t 1m | policies",
-		"warning | good | Policy denies 0.5rps at Server http in namespace good. | tulle viz authz ns/good -t 1m | policies",
+		"warning | good | Policy denies 0.5 rps at Server http in namespace good. | tulle viz authz ns/good -t 1m | policies",
 		"warning | shop | 1 pod in namespace shop should have a proxy and has none. | tulle viz list -n shop",
 		"warning | mixed | 1 pod in namespace mixed should have a proxy and has none. | tulle viz list -n mixed",
 		"warning | mixed | 1 pod in namespace mixed: the proxy has another version than the control plane, v2. | " +

@@ -52,7 +52,7 @@ func failing(rows []OverviewRow, q Query) (out []Problem) {
 	slices.SortStableFunc(worst, func(a, b OverviewRow) int { return cmp.Compare(*a.Success, *b.Success) })
 	for _, r := range worst {
 		p := Problem{Severity: severity(*r.Success), Ref: &r.Ref, Text: fmt.Sprintf(
-			"%s of the requests to %s fail, at %s.", golden.Percent(1-*r.Success), r.Name, golden.Rate(r.RPS)),
+			"%s of the requests to %s fail, at %.1f rps.", golden.Percent(1-*r.Success), r.Name, r.RPS),
 			Command: fmt.Sprintf("tulle viz stat deploy -n %s -t %s", r.Name, WindowText(q.Window))}
 		if r.Kind != resource.Namespace {
 			p.Command = fmt.Sprintf("tulle viz stat pods -n %s -t %s", r.Namespace, WindowText(q.Window))
@@ -81,7 +81,7 @@ func (o *overview) denying(q Query) (out []Problem) {
 			where = fmt.Sprintf("in namespace %s, at ports without a Server, whose default is %s", at.namespace, policy)
 		}
 		out = append(out, Problem{Severity: SeverityWarning, Ref: namespaceRef(at.namespace),
-			Page: "policies", Text: fmt.Sprintf("Policy denies %s %s.", golden.Rate(rates[at]), where),
+			Page: "policies", Text: fmt.Sprintf("Policy denies %.1f rps %s.", rates[at], where),
 			Command: fmt.Sprintf("tulle viz authz ns/%s -t %s", at.namespace, WindowText(q.Window))})
 	}
 	return out

@@ -70,3 +70,10 @@ export function ago(s: number): string {
 export function day(time: string | number | Date): string {
   return new Date(time).toLocaleDateString('en-GB', { day: 'numeric', month: 'short', year: 'numeric' });
 }
+
+// last writes a time window as it is said after "the last", as in minute or 10 minutes.
+export function last(window: string): string {
+  const [, n, unit] = /^(\d+)([smhd])$/.exec(window) ?? [];
+  const word = { s: 'second', m: 'minute', h: 'hour', d: 'day' }[unit ?? ''];
+  return word === undefined ? window : n === '1' ? word : `${n} ${word}s`;
+}

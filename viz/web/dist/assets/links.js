@@ -1,1 +1,1 @@
-import{at as e,st as t}from"./ui.js";import{l as n}from"./SecurityBadge.js";function r(r,i,a){let o=a&&n(a);return e(`/tap`,r,{namespace:i.namespace,resource:t(i),to:o?t(a):null,"to-namespace":o&&a.namespace!==i.namespace?a.namespace:null,window:null})}export{r as t};
+import{lt as e,st as t}from"./ui.js";import{l as n}from"./SecurityBadge.js";function r(r,i,a){let o=a&&n(a);return t(`/tap`,r,{namespace:i.namespace,resource:e(i),to:o?e(a):null,"to-namespace":o&&a.namespace!==i.namespace?a.namespace:null,window:null})}export{r as t};

@@ -54,7 +54,7 @@ function Checks({ page }: { page: HealthPage }) {
         <p class="aside-note" role="status">
           {page.checking ? (
             <span class="asking">
-              Asking the cluster since {seconds(since(page, page.checking))}. This takes some seconds.
+              Asking the cluster. This takes some seconds.
             </span>
           ) : (
             <>
@@ -174,7 +174,7 @@ function Lifetime({ certificate: c, now }: { certificate: HealthCertificate; now
     <div>
       <span class="part">{c.part}</span>
       <small title={c.serial && `Serial ${c.serial}`}>
-        <Name most={28}>{c.name}</Name>
+        <Name most={63}>{c.name}</Name>
       </small>
     </div>
   );
@@ -216,7 +216,7 @@ function Lifetime({ certificate: c, now }: { certificate: HealthCertificate; now
 function ControlPlane({ page }: { page: HealthPage }) {
   const columns: Column<ControlPod>[] = [
     { key: 'component', title: 'Component', sort: (p) => p.component, cell: (p) => p.component },
-    { key: 'name', title: 'Pod', sort: (p) => p.name, cell: (p) => <Name most={36}>{p.name}</Name> },
+    { key: 'name', title: 'Pod', sort: (p) => p.name, cell: (p) => <Name most={63}>{p.name}</Name> },
     {
       key: 'ready',
       title: 'State',
@@ -378,7 +378,7 @@ function Pods(props: {
       sort: (p) => p.name,
       cell: (p) => (
         <a href={link(p)}>
-          <Name most={36}>{p.name}</Name>
+          <Name most={63}>{p.name}</Name>
         </a>
       ),
     },

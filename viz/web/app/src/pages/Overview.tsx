@@ -1,5 +1,6 @@
 import type { OverviewPage, OverviewRow, State } from '../api';
 import { count, plural, sourceOf } from '../format';
+import { kindName } from '../kinds';
 import { linkTo, pathOf, usePageQuery } from '../link';
 import type { PageProps } from '../pages';
 import { quote } from '../quote';
@@ -124,7 +125,7 @@ function columnsOf(page: OverviewPage, query: Record<string, string>): Column<Ov
     { key: 'name', title: page.workloads ? 'Workload' : 'Namespace', sort: (r) => r.name,
       cell: (r) => <a href={link(r)}><Name most={32}>{r.name}</Name></a> },
   ];
-  if (page.workloads) columns.push({ key: 'kind', title: 'Kind', sort: (r) => r.kind, cell: (r) => <span class="soft">{r.kind}</span> });
+  if (page.workloads) columns.push({ key: 'kind', title: 'Kind', sort: (r) => r.kind, cell: (r) => <span class="soft">{kindName(r.kind)}</span> });
   columns.push(
     { key: 'state', title: 'State', sort: (r) => states[r.state].order, cell: (r) => {
       const { word, tone, icon } = states[r.state];

@@ -1,5 +1,5 @@
 import type { ServiceCaller, ServicePage, ServicePort, ServiceWorkload } from '../api';
-import { count, none } from '../format';
+import { count, last, none } from '../format';
 import { useHistory } from '../history';
 import { linkTo } from '../link';
 import type { PageProps } from '../pages';
@@ -45,9 +45,9 @@ function Content({ page, query }: { page: ServicePage; query: Record<string, str
       <Summary page={page} />
       <History of={page} />
       <Section title="Routes" command={commands.routes}
-        sub="Success and rate as the clients’ applications saw them, and with the retries of their proxies">
+        sub="Success and rate as the clients’ applications saw them, and with retries. Latencies are rough: their steps are 50 ms, 500 ms, 1 s and 10 s">
         <Routes rows={page.routes} own={namespace} query={query} service={false} actual={commands.routes}
-          empty={`No client with a proxy sent it a request in the last ${window}, and it has no routes.`} />
+          empty={`No client with a proxy sent it a request in the last ${last(window)}, and it has no routes.`} />
       </Section>
       {splitsOf(page.routes).length > 0 && (
         <Section title="Splits" sub="What the weights of routes ask for, beside what really flows">
@@ -99,7 +99,7 @@ function Callers({ page, query }: { page: ServicePage; query: Record<string, str
       cell: (c) => c.tcpOpen === null ? <span class="faint">{none}</span> : <span class="number" title={c.command}>{count(c.tcpOpen)}</span> },
   ];
   return <Table id="callers" caption="Callers" columns={columns} rows={page.callers} rowKey={(c) => `${c.kind}/${c.namespace}/${c.name}/${c.protocol}`}
-    empty={<Nothing>No client with a proxy called it in the last {page.window}.</Nothing>} />;
+    empty={<Nothing>No client with a proxy called it in the last {last(page.window)}.</Nothing>} />;
 }
 
 function Workloads({ page, query }: { page: ServicePage; query: Record<string, string> }) {

@@ -32,6 +32,7 @@ export default function Topology({ query }: PageProps) {
   const selection = useMemo(() => live.page ? select(live.page, query.selected) : null, [live.page, query.selected]);
   const onSelect = (id: string | null) => change({ selected: id });
   useEscape(query.selected !== undefined || find !== '', () => change({ selected: null, find: null }));
+  const panel = (page: TopologyPage) => selection && <Panel page={page} selection={selection} onSelect={onSelect} />;
   const scope = scopeParams.map((p) => query[p] ?? '').join('\n');
   return (
     <div class={view === 'graph' ? 'topology fills' : 'topology'}>
@@ -59,8 +60,8 @@ export default function Topology({ query }: PageProps) {
         {(page) => page.nodes.length === 0 ? <Nothing query={query} /> : view === 'graph' ? (
           <Picture page={page} scope={scope} selection={selection} find={find} onSelect={onSelect}
             onCollapse={(namespace) => change(collapsed(query, page, namespace))}
-            panel={selection && <Panel page={page} selection={selection} onSelect={onSelect} />} />
-        ) : <Tables page={page} find={find} />}
+            panel={panel(page)} />
+        ) : <Tables page={page} find={find} panel={panel(page)} />}
       </PageFrame>
     </div>
   );

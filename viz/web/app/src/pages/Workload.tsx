@@ -77,7 +77,7 @@ function Content({ page, query }: { page: WorkloadPage; query: Record<string, st
         </Section>
       )}
       <Section title="Routes that it used" command={commands.routes}
-        sub="Success and rate as the application saw them, and with the retries of its proxy">
+        sub="Success and rate as the application saw them, and with retries. Latencies are rough: their steps are 50 ms, 500 ms, 1 s and 10 s">
         <Routes rows={page.routes} own={namespace} query={query} service actual={commands.actual}
           empty={`It sent no requests to Services in the last ${window}.`} />
       </Section>

@@ -1,5 +1,5 @@
 import type { PoliciesPage, PolicyDenial } from '../../api';
-import { count, plural } from '../../format';
+import { count, last, plural } from '../../format';
 import { linkTo, pathOf, usePageQuery } from '../../link';
 import { Command, Script } from '../../ui/Command';
 import { Connections, Rps } from '../../ui/Golden';
@@ -26,7 +26,7 @@ export function Denials({ page, query }: { page: PoliciesPage; query: Record<str
     <section class="denials" aria-labelledby="denials">
       <div class="section-head">
         <h2 id="denials">Denied clients</h2>
-        <p class="soft">{count(page.denials.length + page.moreDenials)} in the last {page.window}</p>
+        <p class="soft">{count(page.denials.length + page.moreDenials)} in the last {last(page.window)}</p>
       </div>
       <ul class="card">{shown.map((d) => <Denial key={keyOf(d)} denial={d} query={query} />)}</ul>
       {(hidden > 0 || all) && (

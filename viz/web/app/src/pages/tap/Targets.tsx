@@ -1,5 +1,6 @@
 import type { TapPage, TapTarget } from '../../api';
 import { count, plural } from '../../format';
+import { kindName } from '../../kinds';
 import { linkTo, resourceOf } from '../../link';
 import { quote } from '../../quote';
 import { useStream } from '../../stream';
@@ -67,7 +68,7 @@ function Choices({ page, params, change }: { page: TapPage; params: Params; chan
     },
   ];
   if (namespace !== '')
-    columns.push({ key: 'kind', title: 'Kind', sort: (t) => t.kind, cell: (t) => <span class="soft">{t.kind}</span> });
+    columns.push({ key: 'kind', title: 'Kind', sort: (t) => t.kind, cell: (t) => <span class="soft">{kindName(t.kind)}</span> });
   columns.push(
     {
       key: 'pods',

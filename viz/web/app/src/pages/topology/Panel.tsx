@@ -171,8 +171,8 @@ function EdgePanel({ page, edge, onSelect }: PanelProps & { edge: TopologyEdge }
       </ul>
       <p class="panel-links">
         {tapped && <a class="button" href={tapped}>Tap</a>}
-        {isWorkload(from) && <a class="button" href={linkTo(pathOf(from)!, query, { namespace: null })}>Client</a>}
-        {isWorkload(to) && <a class="button" href={linkTo(pathOf(to)!, query, { namespace: null })}>Server</a>}
+        {isWorkload(from) && <a class="button" title="The page of the client" href={linkTo(pathOf(from)!, query, { namespace: null })}>Client</a>}
+        {isWorkload(to) && <a class="button" title="The page of the server" href={linkTo(pathOf(to)!, query, { namespace: null })}>Server</a>}
       </p>
       {edge.command && <div class="source"><Command>{edge.command}</Command></div>}
       {edge.securityCommand && <div class="source"><Command>{edge.securityCommand}</Command></div>}

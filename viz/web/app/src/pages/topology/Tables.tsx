@@ -1,3 +1,4 @@
+import type { ComponentChildren } from 'preact';
 import type { TopologyEdge, TopologyNode, TopologyPage } from '../../api';
 import { count, none } from '../../format';
 import { linkTo, pathOf, usePageQuery } from '../../link';
@@ -11,14 +12,15 @@ import { SecurityBadge } from './SecurityBadge';
 import { isWorkload } from './graph';
 
 // Tables say in words what the picture shows.
-export function Tables({ page, find }: { page: TopologyPage; find: string }) {
+export function Tables({ page, find, panel }: { page: TopologyPage; find: string; panel: ComponentChildren }) {
   const [query] = usePageQuery();
   const nodes = new Map(page.nodes.map((n) => [n.id, n]));
   const rows = page.nodes.filter((n) => find === '' || matches(n, find));
   const edges = page.edges.filter((e) => find === '' || matches(nodes.get(e.from)!, find) || matches(nodes.get(e.to)!, find));
-  const several = new Set(page.nodes.map((n) => n.namespace)).size > 1;
+  const several = new Set(page.nodes.filter(isObject).map((n) => n.namespace)).size > 1;
   return (
     <div class="tables">
+      {panel}
       <section aria-labelledby="nodes-title">
         <h2 id="nodes-title">Nodes <span class="faint">{rows.length}</span></h2>
         <Table id="nodes" caption="Nodes of the graph" columns={nodeColumns(query, several)} rows={rows} rowKey={(n) => n.id}

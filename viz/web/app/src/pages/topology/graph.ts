@@ -1,4 +1,5 @@
 // What the picture and the table say about nodes and edges.
+import { kindName } from '../../kinds';
 import type { Ref, TopologyEdge, TopologyLink, TopologyNode, TopologyPage } from '../../api';
 import { latency, percent, plural, rate } from '../../format';
 import { toneOf } from '../../ui/Golden';
@@ -19,14 +20,12 @@ export function nameOf(node: Ref): string {
 
 const kinds: Record<string, string> = {
   unmeshed: 'not in the mesh', external: 'outside the cluster', identity: 'known by its identity only',
-  hidden: 'you may not read it', pods: 'endpoints without a workload', statefulset: 'StatefulSet', daemonset: 'DaemonSet',
-  cronjob: 'CronJob', replicaset: 'ReplicaSet', replicationcontroller: 'ReplicationController', deployment: 'Deployment',
-  job: 'Job', namespace: 'namespace',
+  hidden: 'you may not read it', pods: 'endpoints without a workload',
 };
 
 // kindOf returns what a node is.
 export function kindOf(node: Ref): string {
-  return kinds[node.kind] ?? node.kind;
+  return kinds[node.kind] ?? kindName(node.kind);
 }
 
 // isObject reports whether a node is a workload or a namespace, which have pages.

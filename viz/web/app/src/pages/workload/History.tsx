@@ -1,6 +1,6 @@
 import type { ComponentChildren } from 'preact';
 import type { HistoryPage, Ref } from '../../api';
-import { latency, percent, rate, sentence } from '../../format';
+import { last, latency, percent, rate, sentence } from '../../format';
 import { useHistory, type Past } from '../../history';
 import { usePageQuery } from '../../link';
 import { Chart } from '../../ui/Chart';
@@ -37,7 +37,7 @@ export function History({ of }: { of: Ref }) {
   const { page, refusal } = useHistory(of, span);
   const missing = refusal ? refusal.message : page?.missing;
   return (
-    <Section title="History" sub={page && !missing ? 'As Prometheus has it' : undefined}
+    <Section title="History" sub={page && !missing ? 'From Prometheus' : undefined}
       actions={<Choice label="Span of the charts" options={spans} value={span} onPick={(s) => change({ span: s === defaultSpan ? null : s })} />}>
       {missing ? <Missing text={missing} remedy={refusal?.remedy ?? page?.remedy ?? ''} />
         : page ? <Charts page={page} /> : <div class="charts"><Frame /><Frame /><Frame /></div>}
@@ -51,15 +51,16 @@ function Frame(props: { children?: ComponentChildren }) {
 
 function Charts({ page }: { page: HistoryPage }) {
   const { times, command } = page;
+  const success = toneOf(lastOf(page.success));
   const known = page.rps.some((v) => v !== null);
   if (!known) {
-    return <Missing text={`Prometheus has no numbers of proxies in the last ${page.span}`} remedy="It reads them every 10 seconds. `tulle viz check` says more." />;
+    return <Missing text={`Prometheus has no numbers of proxies in the last ${last(page.span)}`} remedy="It reads them every 10 seconds. `tulle viz check` says more." />;
   }
   return (
     <div class="charts">
       <Frame>
         <Chart title="Success" source={command} times={times} least={leastOf(page.success)} most={1} write={percent}
-          lines={[{ label: 'success', tone: 'ok', values: page.success }]} />
+          lines={[{ label: 'success', tone: success === 'neutral' ? 'soft' : success, values: page.success }]} />
       </Frame>
       <Frame>
         <Chart title="Rate" source={command} times={times} write={(v) => `${rate(v)} rps`} lines={[{ label: 'requests', tone: 'accent', values: page.rps }]} />

@@ -1,5 +1,5 @@
 import type { AuthorizationRow, DenialRow } from '../../api';
-import { none } from '../../format';
+import { last, none } from '../../format';
 import { goldenColumns, Rps } from '../../ui/Golden';
 import { Icon } from '../../ui/Icon';
 import { Name } from '../../ui/Name';
@@ -31,7 +31,7 @@ export function Denials(props: { rows: DenialRow[]; window: string; command: str
   ];
   return <Table id="denied" caption="Who was denied" columns={columns} rows={props.rows}
     rowKey={(d) => `${d.client}/${d.hidden}/${d.overflow}/${d.server}/${d.route}/${d.reason}/${d.connections}`}
-    empty={<Nothing><Icon name="check" class="ok-text" /> Policy denied nobody in the last {props.window}.</Nothing>} />;
+    empty={<Nothing><Icon name="check" class="ok-text" /> Policy denied nobody in the last {last(props.window)}.</Nothing>} />;
 }
 
 // Authorizations says what let requests in.
