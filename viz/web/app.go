@@ -17,7 +17,7 @@ import (
 //go:embed all:dist
 var embedded embed.FS
 
-// dist is what `make web` builds of viz/web/app.
+// dist has the files that `make web` builds from viz/web/app.
 var dist = func() fs.FS {
 	files, err := fs.Sub(embedded, "dist")
 	if err != nil {
@@ -32,7 +32,7 @@ type asset struct {
 	plain, zipped    []byte
 }
 
-// app is the files of dist by their names, as in assets/index.js.
+// app has the files of dist by their names, as in assets/index.js.
 type app map[string]asset
 
 // loadApp reads the embedded files.
@@ -74,14 +74,14 @@ func (a app) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	name := strings.TrimPrefix(path.Clean(r.URL.Path), "/")
 	file, ok := a[name]
-	if !ok && strings.HasPrefix(name, "assets/") { // of another version: index.html would hide that
+	if !ok && strings.HasPrefix(name, "assets/") { // a file of another version; index.html would hide the mistake
 		http.Error(w, "this version of the dashboard has no such file", http.StatusNotFound)
 		return
 	}
 	if !ok {
 		file = a["index.html"]
 	}
-	h.Set("Cache-Control", "no-cache") // asks each time, and gets 304 for what has not changed
+	h.Set("Cache-Control", "no-cache") // the browser asks each time, and gets 304 for an unchanged file
 	h.Set("Content-Type", file.contentType)
 	h.Set("ETag", file.tag)
 	h.Set("Vary", "Accept-Encoding")

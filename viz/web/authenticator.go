@@ -23,7 +23,7 @@ import (
 )
 
 const (
-	// viewerTTL is how long a viewer is known by the same credentials. After at most twice that time, nothing is kept.
+	// viewerTTL is how long a lookup of credentials is used. It is removed after at most twice that time.
 	viewerTTL = time.Minute
 	// maxViewers bounds the viewers that are known, and maxLookups the questions to the API server that run at once.
 	maxViewers = 2000
@@ -32,21 +32,21 @@ const (
 
 // ClusterConfig configures an Authenticator.
 type ClusterConfig struct {
-	// Connect returns a client that has the credentials, and no rights of the server's own beyond impersonating.
+	// Connect returns a client with the credentials. The server's own rights are used only to impersonate.
 	Connect func(Credentials) (*cluster.Client, error)
-	// Numbers and History are asked for all viewers. What they answer is limited to what each may see. A nil History does
-	// not know the past.
+	// Numbers and History are asked once for all viewers. Each viewer gets what the viewer may see of the answers.
+	// Without History, pages have no charts.
 	Numbers metrics.Source
 	History rights.AskHistory
-	// Namespaces are those of the cluster, read with the server's own rights.
+	// Namespaces returns the namespaces of the cluster, read with the server's own rights.
 	Namespaces rights.Namespaces
-	// Impersonation says whose headers name a viewer; nil for nobody's.
+	// Impersonation says which client's headers name a viewer; nil for none.
 	Impersonation *Impersonation
 
 	ControlNamespace, Version string
 }
 
-// Authenticator finds who sends a request to a server in a cluster.
+// Authenticator finds the viewer of a request to a server in a cluster. Several goroutines may use it.
 type Authenticator struct {
 	cfg     ClusterConfig
 	lookups chan struct{} // holds one value for each lookup that runs
@@ -64,7 +64,7 @@ type lookup struct {
 	denied *AuthError
 }
 
-// AuthError is why a request has no viewer.
+// AuthError is why a request has no viewer. Status is the HTTP status: 401, 403 or 503.
 type AuthError struct {
 	Status int
 	Why    *board.Refusal
@@ -78,7 +78,7 @@ func NewAuthenticator(cfg ClusterConfig) *Authenticator {
 	return &Authenticator{cfg: cfg, lookups: make(chan struct{}, maxLookups), known: map[string]*lookup{}}
 }
 
-// Viewer returns who sends a request. Its error is an *AuthError.
+// Viewer returns the viewer who sends a request. Its error is an *AuthError.
 func (a *Authenticator) Viewer(r *http.Request) (Viewer, error) {
 	credentials, ok := a.cfg.Impersonation.read(r)
 	if !ok {
@@ -103,7 +103,7 @@ func (a *Authenticator) Viewer(r *http.Request) (Viewer, error) {
 	return known.viewer, nil
 }
 
-// find returns what is known of credentials. The first one who finds it has to look it up.
+// find returns the lookup of credentials. first is true if it is new: then the caller has to run it.
 func (a *Authenticator) find(key string) (known *lookup, first bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -116,8 +116,8 @@ func (a *Authenticator) find(key string) (known *lookup, first bool) {
 	return k, true
 }
 
-// forget forgets old viewers, from time to time, and makes room for one more: so somebody with many tokens keeps nobody
-// out. The caller holds the lock.
+// forget removes old lookups, from time to time, and makes room for one more, so that a viewer with many tokens locks
+// nobody out. The caller holds the lock.
 func (a *Authenticator) forget() {
 	if full := len(a.known) >= maxViewers; !full && time.Since(a.forgot) < viewerTTL {
 		return
@@ -137,7 +137,7 @@ func (a *Authenticator) forget() {
 	}
 }
 
-// lookUp asks the API server who has the credentials. What it refuses is not kept.
+// lookUp asks the API server who has the credentials. A failed lookup is not stored.
 func (a *Authenticator) lookUp(ctx context.Context, key string, c Credentials, into *lookup) {
 	defer close(into.done)
 	defer func() {
@@ -156,7 +156,7 @@ func (a *Authenticator) lookUp(ctx context.Context, key string, c Credentials, i
 		into.denied = busy
 		return
 	}
-	// Others wait for it, so that it does not end with the request.
+	// Other requests wait for it too, so it does not end with this one.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cluster.LookTimeout)
 	defer cancel()
 	client, err := a.cfg.Connect(c)
@@ -178,7 +178,7 @@ func (a *Authenticator) lookUp(ctx context.Context, key string, c Credentials, i
 	into.viewer = a.viewer(key, name, client)
 }
 
-// viewer returns a viewer with the client's rights.
+// viewer returns the viewer of a client.
 func (a *Authenticator) viewer(key, name string, client *cluster.Client) Viewer {
 	may := rights.New(client, a.cfg.Namespaces)
 	sources := board.Sources{Numbers: may.Numbers(a.cfg.Numbers), Client: client,
@@ -193,7 +193,7 @@ func (a *Authenticator) viewer(key, name string, client *cluster.Client) Viewer 
 	}}
 }
 
-// key differs between credentials, and does not show them.
+// key returns a hash of the credentials, which does not reveal them.
 func (c Credentials) key() string {
 	text, err := json.Marshal(c)
 	if err != nil {
@@ -202,7 +202,7 @@ func (c Credentials) key() string {
 	return fmt.Sprintf("%x", sha256.Sum256(text))
 }
 
-// logInAgain is what a viewer without valid credentials can do.
+// logInAgain is the remedy without valid credentials.
 const logInAgain = "Log in again where you log in to the dashboard. The proxy in front of it must send the header " +
 	"Authorization with a bearer token that the cluster accepts, or be configured to name its users."
 
@@ -217,7 +217,7 @@ func unavailable(err error) *AuthError {
 
 var busy = unavailable(errors.New("too many viewers ask at once"))
 
-// authErrorOf returns what an error of the API server means for the credentials.
+// authErrorOf returns the AuthError of an error of the API server.
 func authErrorOf(err error) *AuthError {
 	switch {
 	case apierrors.IsUnauthorized(err):

@@ -9,18 +9,19 @@ import (
 	"unicode"
 )
 
-// clientIDHeader is where the proxy of a pod says which identity the client of a request has proved. It removes what
-// the client itself says there.
+// clientIDHeader has the identity that the client of a request proved to the pod's proxy. The proxy overwrites what the
+// client sends in it.
 const clientIDHeader = "L5d-Client-Id"
 
 const (
-	// maxName bounds the name of a user or a group.
+	// maxName bounds the name of a user or a group, in bytes.
 	maxName = 256
-	// reservedPrefix begins the names of users and groups of Kubernetes' own, which no identity provider has.
+	// reservedPrefix begins the names of users and groups that Kubernetes reserves for itself.
 	reservedPrefix = "system:"
 )
 
-// Credentials are what a viewer has: a bearer token, or the name that an authenticating proxy vouches for.
+// Credentials are a viewer's bearer token, or the name that an authenticating proxy vouches for. Exactly one of Token
+// and User is set.
 type Credentials struct {
 	Token string
 	// User is impersonated, with Groups.
@@ -34,11 +35,11 @@ type Impersonation struct {
 	Client string
 	// UserHeader has the name of the user, and GroupsHeader the groups, with commas between them.
 	UserHeader, GroupsHeader string
-	// Groups are those that viewers may have. Others are left out.
+	// Groups are the groups that viewers may have. Others are ignored.
 	Groups []string
 }
 
-// bearer returns the token of a request.
+// bearer returns the bearer token of a request; false if it has none, or several.
 func bearer(r *http.Request) (Credentials, bool) {
 	values := r.Header.Values("Authorization")
 	if len(values) != 1 {
@@ -54,7 +55,8 @@ func bearer(r *http.Request) (Credentials, bool) {
 	return Credentials{Token: token}, true
 }
 
-// read returns whom the headers of a request name, if they count.
+// read returns the user and the groups in the headers of a request; false if the authenticating proxy did not send it.
+// A nil Impersonation reads none.
 func (i *Impersonation) read(r *http.Request) (Credentials, bool) {
 	if i == nil || !i.vouches(r) {
 		return Credentials{}, false
@@ -76,7 +78,7 @@ func (i *Impersonation) read(r *http.Request) (Credentials, bool) {
 	return c, true
 }
 
-// vouches reports whether the authenticating proxy sent a request. The header that says so is only true if the request
+// vouches reports whether the authenticating proxy sent a request. clientIDHeader can be trusted only if the request
 // came through this pod's own proxy, which connects from the pod's address to the same address.
 func (i *Impersonation) vouches(r *http.Request) bool {
 	ids := r.Header.Values(clientIDHeader)
@@ -84,7 +86,7 @@ func (i *Impersonation) vouches(r *http.Request) bool {
 }
 
 // fromOwnProxy reports whether a request came from the pod's own address. The loopback address does not count: a
-// port-forward connects from there, past the proxy, and its user may write any header.
+// port-forward connects from there without the proxy, and its user can write any header.
 func fromOwnProxy(r *http.Request) bool {
 	from, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil || from.Addr().Unmap().IsLoopback() {

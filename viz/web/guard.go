@@ -23,7 +23,7 @@ import (
 const contentSecurityPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; " +
 	"connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
-// headers are those of every answer.
+// headers are sent with every answer.
 var headers = map[string]string{
 	"Content-Security-Policy":      contentSecurityPolicy,
 	"X-Frame-Options":              "DENY",
@@ -34,19 +34,19 @@ var headers = map[string]string{
 	"Cache-Control":                "no-store",
 }
 
-// openAgain is what a viewer without a session can do, and openOwn one who came by another host.
+// The remedies of a viewer without a session, and of one who used another host.
 const (
 	openAgain = "Open the address that `tulle viz dashboard` printed."
 	openOwn   = "Open the address at which the dashboard is installed: the value web.externalUrl."
 )
 
-// ServeHTTP implements http.Handler: the checks that every request passes, in their order.
+// ServeHTTP implements http.Handler. Its body is the list of checks that every request passes.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer s.recoverPanic(w, r)
 	for name, value := range headers {
 		w.Header().Set(name, value)
 	}
-	// The deadline of the connection's last answer would still be set.
+	// Without this, the deadline of the connection's last answer would still apply.
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(s.writeTimeout)) // httptest's recorder has none
 	api := strings.HasPrefix(r.URL.Path, "/api/")
 	status, why := s.check(r, api)
@@ -64,7 +64,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// serveSession serves a request of the session until the session ends.
+// serveSession serves a request with the session's cookie. Its context ends with the session.
 func (s *Server) serveSession(w http.ResponseWriter, r *http.Request, api bool) {
 	ended, ok := s.session.holds(r)
 	switch {
@@ -81,7 +81,7 @@ func (s *Server) serveSession(w http.ResponseWriter, r *http.Request, api bool) 
 	}
 }
 
-// serveViewer serves a request with credentials of its own, for as long as these count.
+// serveViewer serves a request with the viewer's own credentials. Its context ends after credentialsFor.
 func (s *Server) serveViewer(w http.ResponseWriter, r *http.Request, api bool) {
 	viewer, err := s.cfg.Authenticate(r)
 	if err == nil {
@@ -107,7 +107,7 @@ func (s *Server) serveViewer(w http.ResponseWriter, r *http.Request, api bool) {
 	_, _ = fmt.Fprintf(w, "Tulle dashboard: %s.\n\n%s\n", denied.Why.Message, denied.Why.Remedy) // the browser went away
 }
 
-// check returns why a request is refused with or without a session, or nil.
+// check returns why a request is refused, whichever viewer sends it, or nil.
 func (s *Server) check(r *http.Request, api bool) (status int, why *board.Refusal) {
 	remedy := openAgain
 	if s.cfg.Authenticate != nil {
@@ -127,16 +127,16 @@ func (s *Server) check(r *http.Request, api bool) (status int, why *board.Refusa
 	return 0, nil
 }
 
-// ownHost reports whether the request names a host of the dashboard, or the address to which it came. A page whose own
-// name resolves to this server's address sends that name.
+// ownHost reports whether the request names a host of the dashboard, or the address at which it arrived. This stops DNS
+// rebinding: a page whose own name resolves to this server sends that name.
 func (s *Server) ownHost(r *http.Request) bool {
 	host := strings.ToLower(r.Host)
 	local, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
 	return slices.Contains(s.cfg.Hosts, host) || ok && host == local.String()
 }
 
-// sameOrigin reports whether the dashboard itself sent a request, or a viewer who typed its address. Browsers say so in
-// one of two headers, or in both; other programs send neither.
+// sameOrigin reports whether the dashboard's own page sent a request, or a viewer who typed its address. Browsers send
+// the header Origin, Sec-Fetch-Site or both. Other programs send neither.
 func sameOrigin(r *http.Request, own string) bool {
 	if origins := r.Header.Values("Origin"); len(origins) > 0 &&
 		(len(origins) > 1 || !strings.EqualFold(origins[0], own)) {
@@ -151,13 +151,14 @@ func sameOrigin(r *http.Request, own string) bool {
 	return false
 }
 
-// isJSON reports whether a request has the type that a page of another origin cannot send.
+// isJSON reports whether the body is JSON by its type. A page of another origin cannot send this type without a
+// preflight request, which is refused.
 func isJSON(r *http.Request) bool {
 	media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	return err == nil && media == "application/json"
 }
 
-// recoverPanic ends a request that panicked, and says so.
+// recoverPanic answers a request that panicked, and logs the panic.
 func (s *Server) recoverPanic(w http.ResponseWriter, r *http.Request) {
 	panicked := recover()
 	switch {

@@ -278,7 +278,7 @@ func TestOneTimeToken(t *testing.T) {
 func TestOneTimeTokenEnds(t *testing.T) {
 	b := start(t)
 	once := b.OneTimeToken()
-	b.session.lent[0].until = time.Now().Add(-time.Second)
+	b.session.oneTimeTokens[0].until = time.Now().Add(-time.Second)
 	if got := b.send(http.MethodGet, "/?token="+once, ""); got.StatusCode != http.StatusUnauthorized ||
 		len(got.Cookies()) > 0 {
 		t.Errorf("status %d, cookies %v", got.StatusCode, got.Cookies())

@@ -10,18 +10,19 @@ import (
 	"github.com/tulle-mesh/tulle/viz/metrics"
 )
 
-// maxCachedHistories bounds the answers that CacheHistory keeps.
+// maxCachedHistories bounds the answers that CacheHistory stores.
 const maxCachedHistories = 256
 
 // keptHistory is the answer to one request.
 type keptHistory struct {
-	mu      sync.Mutex // held while somebody asks
+	mu      sync.Mutex // held during a request
 	history metrics.History
 	at      time.Time // zero before the first answer
 }
 
-// CacheHistory returns a function that asks the same again only after the step, because there is no new moment before.
-// It forgets answers that are older. Several goroutines may use it, but must not change what is in an answer.
+// CacheHistory returns a function that repeats a request only after the request's step, because there are no new values
+// before. It drops answers that are older than the step. Errors are not stored. Several goroutines may use it, but must
+// not change an answer.
 func CacheHistory(ask func(context.Context, metrics.HistoryRequest) (metrics.History, error)) func(context.Context,
 	metrics.HistoryRequest) (metrics.History, error) {
 	var mu sync.Mutex // guards the map
@@ -36,7 +37,7 @@ func CacheHistory(ask func(context.Context, metrics.HistoryRequest) (metrics.His
 		found := all[key]
 		if found == nil {
 			if len(all) >= maxCachedHistories {
-				clear(all) // who asks now still has its own
+				clear(all) // a caller that is asking still has its entry
 			}
 			found = &keptHistory{}
 			all[key] = found
@@ -66,8 +67,8 @@ func CacheHistory(ask func(context.Context, metrics.HistoryRequest) (metrics.His
 	}
 }
 
-// shareLabels gives samples with the same labels the same map. The moments of a history have the same series, and a map
-// is most of a sample.
+// shareLabels gives samples with the same labels the same map, to save memory: the moments of a history have the same
+// series, and the labels are most of a sample.
 func shareLabels(h metrics.History) {
 	known := map[string]map[string]string{}
 	for _, m := range h.Moments {

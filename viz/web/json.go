@@ -15,23 +15,23 @@ const writeTimeout = 10 * time.Second
 func writeJSON(w http.ResponseWriter, status int, value any) {
 	text, err := json.Marshal(value)
 	if err != nil {
-		panic(err) // values of this package and of board have only fields that JSON knows
+		panic(err) // all fields of these values can be encoded
 	}
 	writeEncoded(w, status, text)
 }
 
 func writeEncoded(w http.ResponseWriter, status int, text []byte) {
-	// A page may have taken longer than the deadline that the request began with.
+	// Building a page may have taken longer than the deadline that was set when the request began.
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeTimeout)) // httptest's recorder has none
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
 	_, _ = w.Write(text) // the browser went away
 }
 
-// writeRefusal says why there is no answer.
+// writeRefusal answers with a Refusal as JSON.
 func writeRefusal(w http.ResponseWriter, status int, why *board.Refusal) { writeJSON(w, status, why) }
 
-// statusOf returns the status of an answer that is only a Refusal.
+// statusOf returns the HTTP status of a Refusal.
 func statusOf(r *board.Refusal) int {
 	switch r.Code {
 	case board.Forbidden:

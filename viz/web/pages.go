@@ -11,7 +11,7 @@ import (
 	"github.com/tulle-mesh/tulle/viz/metrics"
 )
 
-// pages are the pages that /api/page and /api/stream know, by name.
+// pages are the pages of /api/page and /api/stream by name. A new page is a line here.
 var pages = map[string]pageFunc{
 	"overview": page(board.Overview),
 	"topology": page(board.Topology),
@@ -32,11 +32,11 @@ func page[P any](of func(context.Context, board.Sources, board.Query) (P, error)
 
 const (
 	defaultWindow = time.Minute
-	// maxWindow is how long the extension's Prometheus keeps numbers.
+	// maxWindow is how long the extension's Prometheus stores numbers.
 	maxWindow = 6 * time.Hour
 )
 
-// readQuery returns what the parameters of a request ask for.
+// readQuery returns the page and the query that the parameters of a request name. Its error is a *board.Refusal.
 func readQuery(params url.Values) (pageFunc, board.Query, error) {
 	refuse := func(format string, args ...any) (pageFunc, board.Query, error) {
 		return nil, board.Query{}, &board.Refusal{Code: board.BadRequest, Message: fmt.Sprintf(format, args...)}

@@ -1,8 +1,8 @@
 // Package web is the server of the dashboard.
 //
-// It owns the embedded app, the session, the checks of a request, and the streams that carry pages to browsers. What a
-// page shows is a function of viz/board; the table pages names it. The one idea: a page is built once for all streams
-// of it that have the same rights, and numbers are asked for once for all viewers.
+// It owns the embedded app, the session, the checks of a request, and the streams that carry pages to browsers. A page
+// is a function of viz/board; the table pages lists them. The one idea: a page is built once for all viewers with the
+// same rights, and numbers are read once for all viewers.
 package web
 
 import (
@@ -22,29 +22,31 @@ import (
 )
 
 const (
-	// maxHeaders bounds the head of a request; a deep link is in it.
+	// maxHeaders bounds the head of a request, with its address, in bytes.
 	maxHeaders = 16 << 10
-	// headerTimeout bounds the wait for it, and idleTimeout that between two requests of a connection.
+	// headerTimeout bounds the wait for the head, and idleTimeout the wait for the next request of a connection.
 	headerTimeout = 5 * time.Second
 	idleTimeout   = time.Minute
 	// credentialsFor is how long a stream goes on with the credentials that it began with. A new one has those of then:
 	// the API server knows what a user may do, but not that a proxy would name the user or the groups no more.
 	credentialsFor = 15 * time.Minute
-	// drainTimeout bounds the wait for running requests when the server ends.
+	// drainTimeout bounds the wait for running requests when the server stops.
 	drainTimeout = 2 * time.Second
 )
 
 // Config configures a Server.
 type Config struct {
-	// Hosts are what a request may name as its host, with the port: localhost:50750.
+	// Hosts are the hosts that a request may name, with the port unless it is the scheme's: localhost:50750.
 	Hosts []string
-	// Origin is that of the dashboard's own pages, as in https://dashboard.example.com; "" is http and the request's host.
+	// Origin is that of the dashboard's own pages, as in https://dashboard.example.com; "" is http and the request's
+	// host.
 	Origin string
-	// Viewer is who looks, once a browser has a session.
+	// Viewer is the viewer of a browser that has a session.
 	Viewer Viewer
-	// Authenticate returns who sends a request, or an *AuthError. Then there are no sessions, and Viewer is not used.
+	// Authenticate returns the viewer of a request, or an *AuthError. If it is set, there are no sessions, and Viewer is
+	// not used.
 	Authenticate func(*http.Request) (Viewer, error)
-	// AppConfig returns what /api/config answers.
+	// AppConfig returns the answer of /api/config.
 	AppConfig func(context.Context) AppConfig
 	Log       *zap.Logger
 	// MaxStreams and MaxViewerStreams bound the pages that are open at once, of all viewers and of each; 0 means 512 and
@@ -52,7 +54,7 @@ type Config struct {
 	MaxStreams, MaxViewerStreams int
 }
 
-// Bounds of Config's fields that are 0, of taps, and of connections.
+// The defaults of Config's bounds, and the bounds of taps and connections.
 const (
 	defaultStreams       = 512
 	defaultViewerStreams = 32
@@ -66,16 +68,16 @@ type AppConfig struct {
 	Version string `json:"version"`
 	// Cluster is the name of the kubeconfig's context.
 	Cluster string `json:"cluster"`
-	// Namespace is the one that pages begin with; "" is every namespace.
+	// Namespace is the one with which pages begin; "" is every namespace.
 	Namespace string `json:"namespace"`
 	// Viewer is the viewer's name, "" if not known.
 	Viewer string `json:"viewer"`
-	// GrafanaURL and TraceURL begin links; "" if there are none.
+	// GrafanaURL is the address of Grafana. A trace's ID is added to TraceURL. Each is "" without such links.
 	GrafanaURL string `json:"grafanaURL"`
 	TraceURL   string `json:"traceURL"`
 }
 
-// Server serves the dashboard.
+// Server serves the dashboard. It implements http.Handler.
 type Server struct {
 	cfg       Config
 	mux       *http.ServeMux
@@ -89,7 +91,7 @@ type Server struct {
 	credentialsFor time.Duration
 }
 
-// New returns a server.
+// New returns a server. Run or ServeHTTP serves requests; Run also waits for the builds of pages.
 func New(cfg Config) *Server {
 	s := &Server{cfg: cfg, mux: http.NewServeMux(), session: newSession(cfg.Log), writeTimeout: writeTimeout,
 		credentialsFor: credentialsFor,
@@ -108,14 +110,15 @@ func New(cfg Config) *Server {
 	return s
 }
 
-// Token is what ?token= of the first address must have.
+// Token returns the token that opens the session: ?token= of the printed address.
 func (s *Server) Token() string { return s.session.token }
 
-// OneTimeToken returns a token that works once. It is for an address that others may see, such as in the arguments of a
+// OneTimeToken returns a token that works once. It is for an address that others can see, such as an argument of a
 // process.
 func (s *Server) OneTimeToken() string { return s.session.oneTime() }
 
-// Run serves until ctx ends.
+// Run serves until ctx ends, and then waits for running requests for at most drainTimeout. It returns an error if a
+// listener fails, and nil after the end of ctx.
 func (s *Server) Run(ctx context.Context, listeners ...net.Listener) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -137,11 +140,11 @@ func (s *Server) Run(ctx context.Context, listeners ...net.Listener) error {
 	case <-ctx.Done():
 	case err = <-failed:
 	}
-	cancel() // ends the streams, which otherwise never do
+	cancel() // ends the streams, which do not end by themselves
 	drain, stop := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
 	defer stop()
 	if server.Shutdown(drain) != nil {
-		_ = server.Close() // what is left is cut off
+		_ = server.Close() // closes the connections that are left
 	}
 	serving.Wait()
 	s.snapshots.wait()

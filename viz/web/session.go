@@ -13,27 +13,27 @@ import (
 	"go.uber.org/zap"
 )
 
-// tokenParam is the parameter of the first address.
+// tokenParam is the query parameter with the token, in the address that the command prints.
 const tokenParam = "token"
 
-// oneTimeFor is how long a token that works once waits for the browser.
+// oneTimeFor is how long a one-time token is valid.
 const oneTimeFor = 2 * time.Minute
 
-// session is the one session of a server. A browser that opens an address with a token gets the cookie.
+// session is the session of a server. A browser that opens an address with a token gets the token's cookie.
 type session struct {
 	token, cookie string
 	log           *zap.Logger
 
-	mu   sync.Mutex // guards the field below, and what is in it
-	lent []*lent
+	mu            sync.Mutex // guards the field below, and what is in it
+	oneTimeTokens []*oneTimeToken
 }
 
-// lent is a token that works once, with a cookie of its own.
-type lent struct {
+// oneTimeToken is a token that works once. It has its own cookie, so that it can end without the session.
+type oneTimeToken struct {
 	token, cookie string
-	until         time.Time // when the token ends; the cookie does not
+	until         time.Time // when the token expires; the cookie does not expire
 	used          bool
-	ended         context.Context // ends with the cookie
+	ended         context.Context // done when the cookie is revoked
 	end           context.CancelFunc
 }
 
@@ -43,29 +43,28 @@ func newSession(log *zap.Logger) *session {
 
 // oneTime returns a token that works once.
 func (s *session) oneTime() string {
-	l := &lent{token: rand.Text(), cookie: rand.Text(), until: time.Now().Add(oneTimeFor)}
+	l := &oneTimeToken{token: rand.Text(), cookie: rand.Text(), until: time.Now().Add(oneTimeFor)}
 	l.ended, l.end = context.WithCancel(context.Background())
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.lent = append(s.lent, l)
+	s.oneTimeTokens = append(s.oneTimeTokens, l)
 	return l.token
 }
 
-// opens returns the cookie that a token gives. A token that works once is used up. If it comes again, one of the two
-// browsers is not the viewer's, and nobody knows which, so that its cookie ends (as RFC 6749 section 4.1.2 wants of
-// authorization codes).
+// opens returns the cookie of a token. A second use of a one-time token revokes its cookie, because one of the two
+// browsers is not the viewer's and the server cannot tell which. Source: RFC 6749 section 4.1.2, authorization codes.
 func (s *session) opens(token string) (cookie string, ok bool) {
 	if equal(token, s.token) {
 		return s.cookie, true
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for i, l := range s.lent {
+	for i, l := range s.oneTimeTokens {
 		switch {
 		case !equal(token, l.token):
 		case l.used:
 			l.end()
-			s.lent = slices.Delete(s.lent, i, i+1)
+			s.oneTimeTokens = slices.Delete(s.oneTimeTokens, i, i+1)
 			s.log.Warn("the address that works once was opened twice, so its session has ended; open the printed address")
 			return "", false
 		case time.Now().Before(l.until):
@@ -76,10 +75,11 @@ func (s *session) opens(token string) (cookie string, ok bool) {
 	return "", false
 }
 
-// equal compares in a time that does not depend on where the texts differ.
+// equal compares in constant time.
 func equal(a, b string) bool { return subtle.ConstantTimeCompare([]byte(a), []byte(b)) == 1 }
 
-// cookieName has the port in it, because the browser sends cookies to all ports of a host.
+// cookieName returns the name of the cookie. It contains the port, because browsers send a cookie to all ports of a
+// host.
 func cookieName(r *http.Request) string {
 	_, port, err := net.SplitHostPort(r.Host)
 	if err != nil {
@@ -88,7 +88,8 @@ func cookieName(r *http.Request) string {
 	return "tulle-dashboard-" + port
 }
 
-// begin answers an address with a token: with the cookie, and the address without the token.
+// begin answers a request whose address has a token, and returns whether it has. A valid token gets the cookie and a
+// redirect to the address without the token.
 func (s *session) begin(w http.ResponseWriter, r *http.Request) bool {
 	query := r.URL.Query()
 	if !query.Has(tokenParam) {
@@ -109,7 +110,7 @@ func (s *session) begin(w http.ResponseWriter, r *http.Request) bool {
 		SameSite: http.SameSiteStrictMode})
 	target := *r.URL
 	target.Scheme, target.Host, target.User, target.RawQuery = "", "", nil, query.Encode()
-	if len(target.Path) > 1 && target.Path[1] == '/' { // two slashes begin the name of a host
+	if len(target.Path) > 1 && target.Path[1] == '/' { // browsers read two slashes as the beginning of a host
 		target.Path, target.RawPath = "/", ""
 	}
 	w.Header().Set("Location", target.String())
@@ -117,7 +118,7 @@ func (s *session) begin(w http.ResponseWriter, r *http.Request) bool {
 	return true
 }
 
-// holds returns the context that ends with the session, if the request belongs to it.
+// holds returns a context that is done when the session of the request ends; false if the request has no session.
 func (s *session) holds(r *http.Request) (ended context.Context, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -125,7 +126,7 @@ func (s *session) holds(r *http.Request) (ended context.Context, ok bool) {
 		if equal(c.Value, s.cookie) {
 			return context.Background(), true
 		}
-		for _, l := range s.lent {
+		for _, l := range s.oneTimeTokens {
 			if l.used && equal(c.Value, l.cookie) {
 				return l.ended, true
 			}
@@ -134,7 +135,7 @@ func (s *session) holds(r *http.Request) (ended context.Context, ok bool) {
 	return nil, false
 }
 
-// askForToken is the page for a browser that has no session.
+// askForToken answers a browser that has no session with a page that says what to open.
 func askForToken(w http.ResponseWriter) {
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.WriteHeader(http.StatusUnauthorized)

@@ -13,21 +13,22 @@ import (
 )
 
 const (
-	// answerTTL is how long an answer serves everybody, and errorTTL how long an error does.
+	// answerTTL is how long an answer is shared, and errorTTL how long an error is.
 	answerTTL = 4 * time.Second
 	errorTTL  = time.Second
-	// questionTTL is how long a question is kept that nobody asks any more. Pages ask every refresh.
+	// questionTTL is how long a question is stored after it was asked last. Open pages ask every refresh.
 	questionTTL = 30 * time.Second
-	// maxQuestions bounds the answers that are kept; a viewer may ask for any time window.
+	// maxQuestions bounds the stored questions; a viewer may ask for any time window.
 	maxQuestions = 512
-	// staleAfter is the age from which a note tells the age of numbers.
+	// staleAfter is the age of numbers from which a note says it.
 	staleAfter = 20 * time.Second
 	// maxReadings bounds the concurrent readings of one question from a slow source. They begin one after the other, so
 	// that new numbers come more often than once a window.
 	maxReadings = 4
 )
 
-// SharedSource is a metrics.Source that asks another one once for all who ask the same at a time.
+// SharedSource is a metrics.Source that asks another source once for all callers with the same question. Several
+// goroutines may use it.
 //
 // A source that reads the proxies takes as long as the window. During that time SharedSource answers with the numbers
 // of the reading before. The first answer is of a shorter window. It repeats the reading while somebody asks.
@@ -44,21 +45,21 @@ type SharedSource struct {
 
 var errClosed = errors.New("ask for numbers: the server ends")
 
-// question is what one window and list of queries has for an answer.
+// question is a window and a list of queries, with their latest answer.
 type question struct {
 	window  time.Duration
 	queries []metrics.Query
 	// last is the latest answer, and failed the latest error if it is newer.
 	last   result
 	failed result
-	// changed is closed by the next result, and by the first progress of a reading.
+	// changed is closed when the next result arrives, and when a reading turns out to be slow.
 	changed chan struct{}
-	// running counts readings, and began is when the last of them did. slow means that the source waits for the window.
+	// running counts the readings in progress, and began is when the last one began. slow means that the source takes the
+	// window for a reading.
 	running int
 	began   time.Time
 	slow    bool
-	// waiting counts callers, and asked is when the last of them came. forget ends the question when nobody asked for a
-	// while.
+	// waiting counts callers, and asked is when the last one asked. expiry ends the question questionTTL later.
 	waiting int
 	asked   time.Time
 	expiry  *time.Timer
@@ -66,20 +67,20 @@ type question struct {
 	cancel  context.CancelFunc
 }
 
-// result is what one reading got.
+// result is the result of one reading.
 type result struct {
 	answer    metrics.Answer
 	err       error
 	began, at time.Time
 }
 
-// NewSharedSource returns a SharedSource. Call Close at the end.
+// NewSharedSource returns a SharedSource. The caller calls Close at the end.
 func NewSharedSource(source metrics.Source) *SharedSource {
 	ctx, cancel := context.WithCancel(context.Background())
 	return &SharedSource{source: source, ctx: ctx, cancel: cancel, questions: map[string]*question{}}
 }
 
-// Close ends what is being asked, and returns when that has ended.
+// Close cancels all readings, and returns when they have ended. Ask returns an error from then on.
 func (s *SharedSource) Close() {
 	s.mu.Lock()
 	s.cancel() // under the lock, so that no reading begins after it
@@ -90,7 +91,7 @@ func (s *SharedSource) Close() {
 	s.readings.Wait()
 }
 
-// Ask implements metrics.Source. The end of ctx ends only this call.
+// Ask implements metrics.Source. The end of ctx ends only this call, and not a reading that others wait for.
 func (s *SharedSource) Ask(ctx context.Context, window time.Duration, queries []metrics.Query) (metrics.Answer, error) {
 	key, err := json.Marshal(metrics.Request{Window: window, Queries: queries})
 	if err != nil {
@@ -129,7 +130,7 @@ func (s *SharedSource) Ask(ctx context.Context, window time.Duration, queries []
 	}
 }
 
-// find returns the question of a key, which is new or kept for longer.
+// find returns the question of a key, a new one if there is none, and extends its life.
 func (s *SharedSource) find(key string, window time.Duration, queries []metrics.Query) *question {
 	q := s.questions[key]
 	if q == nil {
@@ -146,8 +147,8 @@ func (s *SharedSource) find(key string, window time.Duration, queries []metrics.
 	return q
 }
 
-// makeRoom forgets the question that nobody has asked for the longest time. Those for which somebody waits stay:
-// their number is bounded by that of the pages.
+// makeRoom ends the question that was asked least recently. It does not end one with a caller that waits: the number of
+// open pages bounds these.
 func (s *SharedSource) makeRoom() {
 	oldest := ""
 	for key, q := range s.questions {
@@ -160,14 +161,14 @@ func (s *SharedSource) makeRoom() {
 	}
 }
 
-// end forgets a question and ends its readings.
+// end removes a question and cancels its readings.
 func (s *SharedSource) end(key string, q *question) {
 	delete(s.questions, key)
 	q.expiry.Stop()
 	q.cancel()
 }
 
-// forget forgets a question that nobody asks.
+// forget ends a question that has expired, unless a caller waits.
 func (s *SharedSource) forget(key string, q *question) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -180,7 +181,7 @@ func (s *SharedSource) forget(key string, q *question) {
 	}
 }
 
-// ready returns an answer or an error that is new enough for who asked at that time.
+// ready returns an answer or an error that is new enough for a caller that asked at that time.
 func (q *question) ready(asked time.Time) (metrics.Answer, error, bool) {
 	switch {
 	case q.failed.err != nil && asked.Sub(q.failed.at) < errorTTL:
@@ -191,7 +192,7 @@ func (q *question) ready(asked time.Time) (metrics.Answer, error, bool) {
 	return metrics.Answer{}, nil, false
 }
 
-// previous returns the answer of the reading before while a slow source reads, unless it is too old to mean anything.
+// previous returns the answer of the previous reading while a slow source reads, unless it is too old to be of use.
 func (q *question) previous(now time.Time) (metrics.Answer, bool) {
 	age := now.Sub(q.last.at)
 	if !q.slow || q.last.at.IsZero() || age > 2*q.window+staleAfter {
@@ -204,7 +205,8 @@ func (q *question) previous(now time.Time) (metrics.Answer, bool) {
 	return answer, true
 }
 
-// copy returns the answer with slices that the caller may append to. Samples are shared, so nobody changes them.
+// copy returns the answer with slices that the caller may append to. Callers share the samples and must not change
+// them.
 func (r result) copy() metrics.Answer {
 	a := r.answer
 	a.Samples, a.Notes = slices.Clone(a.Samples), slices.Clone(a.Notes)
@@ -245,7 +247,7 @@ func (s *SharedSource) read(q *question, window time.Duration, began time.Time) 
 	})
 }
 
-// ask turns a panic of the source into an error, because nobody else would.
+// ask asks the source, and turns a panic into an error: a panic in this goroutine would end the process.
 func (s *SharedSource) ask(ctx context.Context, window time.Duration, queries []metrics.Query) (_ metrics.Answer,
 	err error) {
 	defer func() {
@@ -256,7 +258,8 @@ func (s *SharedSource) ask(ctx context.Context, window time.Duration, queries []
 	return s.source.Ask(ctx, window, queries)
 }
 
-// noteSlow notes that the source waits for the window. The first who ask get numbers of a shorter window.
+// noteSlow records that the source takes the window for a reading. If there is no answer yet, it starts a second
+// reading of a shorter window, so that the first callers need not wait.
 func (s *SharedSource) noteSlow(q *question, window time.Duration, began time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -268,7 +271,7 @@ func (s *SharedSource) noteSlow(q *question, window time.Duration, began time.Ti
 	q.wake()
 }
 
-// store keeps a result unless there is one of a reading that began later.
+// store stores a result, unless there is one of a reading that began later.
 func (q *question) store(r result) {
 	switch {
 	case r.began.Before(q.last.began) || r.began.Before(q.failed.began):

@@ -14,10 +14,10 @@ import (
 	"github.com/tulle-mesh/tulle/viz/board"
 )
 
-// refresh is how often a page is built while somebody looks at it.
+// refresh is how often a page is built while a viewer has it open.
 const refresh = 5 * time.Second
 
-// snapshots are the pages that somebody looks at now. Each is built once for all its streams.
+// snapshots are the pages that viewers have open. Each is built once for all its streams.
 type snapshots struct {
 	log     *zap.Logger
 	refresh time.Duration
@@ -27,20 +27,21 @@ type snapshots struct {
 	running sync.WaitGroup
 }
 
-// snapshot is one page of viewers with the same rights.
+// snapshot is one open page, for viewers with the same rights.
 type snapshot struct {
 	cell    latest.Cell[state]
 	viewers int // guarded by snapshots.mu
 	stop    context.CancelFunc
 }
 
-// state is what there is of a page: its JSON, or why there is none.
+// state is the latest build of a page: its JSON, or why there is none.
 type state struct {
 	page    []byte
 	refusal *board.Refusal
 }
 
-// watch returns the snapshot of a page. The caller calls leave when it is done.
+// watch returns the snapshot of a page, and begins to build it if it is the first watch. The caller calls leave when it
+// is done.
 func (s *snapshots) watch(viewer Viewer, build pageFunc, q board.Query) (found *snapshot, leave func()) {
 	key := viewer.Key + "\x00" + keyOf(q.Params)
 	s.mu.Lock()
@@ -66,10 +67,10 @@ func (s *snapshots) watch(viewer Viewer, build pageFunc, q board.Query) (found *
 	})
 }
 
-// wait returns when nothing is built any more. No watch may begin or go on then.
+// wait returns when no page is being built. The caller makes sure that every watch has ended.
 func (s *snapshots) wait() { s.running.Wait() }
 
-// keyOf is equal for parameters that mean the same.
+// keyOf returns the same text for parameters in any order.
 func keyOf(params url.Values) string { return params.Encode() }
 
 // run builds the page again and again until ctx ends.

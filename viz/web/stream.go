@@ -10,10 +10,11 @@ import (
 	"github.com/tulle-mesh/tulle/viz/board"
 )
 
-// heartbeat is how long a stream may be silent. What is between the server and a browser may end it after a minute.
+// heartbeat is how long a stream may be silent. Proxies between the server and a browser may close it after a minute.
 const heartbeat = 20 * time.Second
 
-// open returns the snapshot that a request asks for, or answers why there is none.
+// open returns the snapshot of the page that a request names. If it returns false, it has answered the request. The
+// caller calls leave at the end.
 func (s *Server) open(w http.ResponseWriter, r *http.Request) (found *snapshot, leave func(), ok bool) {
 	build, q, err := readQuery(r.URL.Query())
 	if err != nil {
@@ -32,7 +33,7 @@ func (s *Server) open(w http.ResponseWriter, r *http.Request) (found *snapshot, 
 	}, true
 }
 
-// servePage answers a page once.
+// servePage answers with the page as JSON, once it is built.
 func (s *Server) servePage(w http.ResponseWriter, r *http.Request) {
 	snapshot, leave, ok := s.open(w, r)
 	if !ok {
@@ -49,7 +50,8 @@ func (s *Server) servePage(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// serveStream sends a page whenever it is built, as server-sent events (HTML Living Standard, section 9.2).
+// serveStream sends the page each time that it is built, as server-sent events (HTML Living Standard, section 9.2):
+// page with the JSON of the page, or refusal with that of a board.Refusal.
 func (s *Server) serveStream(w http.ResponseWriter, r *http.Request) {
 	snapshot, leave, ok := s.open(w, r)
 	if !ok {
@@ -88,7 +90,7 @@ func (s *Server) serveStream(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// next returns the state after the one that was seen, or an error if there is none in the time of a heartbeat.
+// next returns the state after the one with sequence number seen, or an error if none comes within a heartbeat.
 func next(ctx context.Context, s *snapshot, seen uint64) (state, uint64, error) {
 	ctx, cancel := context.WithTimeout(ctx, heartbeat)
 	defer cancel()

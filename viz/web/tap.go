@@ -21,7 +21,7 @@ import (
 	"github.com/tulle-mesh/tulle/viz/tapclient"
 )
 
-// maxTapBody bounds the body of a request to watch, and bodyTimeout the wait for it.
+// maxTapBody bounds the body of POST /api/tap in bytes, and bodyTimeout the wait for it.
 const (
 	maxTapBody  = 16 << 10
 	bodyTimeout = 5 * time.Second
@@ -31,18 +31,18 @@ const (
 type tapRequest struct {
 	// Target is what to watch: a workload, a pod, or a namespace; a kind without a name is all of the kind.
 	Target board.Ref `json:"target"`
-	// To keeps only requests to it; its kind is "" for every destination.
+	// To is the destination of the requests; its kind is "" for every destination.
 	To        board.Ref `json:"to"`
 	Selector  string    `json:"selector"`
-	MaxRPS    int       `json:"maxRps"`    // 0 means 100
+	MaxRPS    int       `json:"maxRps"`    // requests per second; 0 means 100
 	Direction string    `json:"direction"` // "inbound", "outbound" or "" for both
 	Scheme    string    `json:"scheme"`
 	Method    string    `json:"method"`
 	Authority string    `json:"authority"`
-	Path      string    `json:"path"` // what the path begins with
+	Path      string    `json:"path"` // a prefix
 }
 
-// tapRefusal is the last line of a stream that did not end because the viewer left.
+// tapRefusal is the last line of a stream that the server ended.
 type tapRefusal struct {
 	Refusal *board.Refusal `json:"refusal"`
 }
@@ -56,7 +56,7 @@ var (
 )
 
 // serveTap watches requests with the viewer's rights, and sends each message of the watch as a line of JSON, until the
-// viewer leaves. What is refused before the first message is an answer of its own.
+// viewer leaves. A refusal before the first message is an answer with a status of its own.
 func (s *Server) serveTap(w http.ResponseWriter, r *http.Request) {
 	target, query, err := readTap(w, r)
 	if err != nil {

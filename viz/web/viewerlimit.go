@@ -7,7 +7,7 @@ import (
 	"github.com/tulle-mesh/tulle/viz/board"
 )
 
-// viewerLimit bounds the requests of one sort that run at a time, of one viewer and of all.
+// viewerLimit bounds the concurrent requests of one kind: each those of one viewer, and all those of all viewers.
 type viewerLimit struct {
 	all, each int
 
