@@ -13,20 +13,21 @@ import (
 	"github.com/tulle-mesh/tulle/viz/subject"
 )
 
-// Denial is what policy denied to one client at one port of a pod.
+// Denial is the requests or connections of one client that policy denied at one port of a pod.
 type Denial struct {
 	Namespace, Pod, Port string
 	// Server is as in a Row.
 	Server string
-	// Route is the route that the requests matched, without its namespace, which metrics do not show. It is zero without.
+	// Route is the route that the requests matched; zero if none. Its namespace is not set, because metrics do not have
+	// it.
 	Route mesh.Ref
 	// Client is a SPIFFE ID; "" for a client without identity.
 	Client string
-	// Overflow means clients beyond the bound of the proxy's metrics, whose identities are not known.
+	// Overflow means that these are all clients beyond the bound of the proxy's metrics. Then Client is not known.
 	Overflow bool
-	// Reason is a word of proxy/authz.
+	// Reason is a proxyauthz.Reason, as in not_authorized.
 	Reason string
-	// Opaque means that Rate is about connections that are not HTTP, otherwise about requests. It is per second.
+	// Rate is per second: connections that are not HTTP if Opaque, otherwise HTTP requests.
 	Opaque bool
 	Rate   float64
 }
@@ -36,7 +37,7 @@ type AllowedConnections struct {
 	Namespace string
 	// Server and Authorization are as in a Row.
 	Server, Authorization string
-	// Rate is that of new connections, per second.
+	// Rate is the new connections per second.
 	Rate float64
 }
 
@@ -83,7 +84,7 @@ func ReadDecisions(ctx context.Context, src metrics.Source, namespace string, wi
 	return out, nil
 }
 
-// ReadDenials returns the clients that policy denied at the pods of a subject.
+// ReadDenials returns the clients that policy denied at the pods of a subject, the busiest first, and notes.
 func ReadDenials(ctx context.Context, src metrics.Source, of *subject.Subject, window time.Duration) ([]Denial,
 	[]string, error) {
 	answers, err := subject.Ask(ctx, src, window, []*subject.Subject{of}, DenialQueries)
@@ -94,7 +95,7 @@ func ReadDenials(ctx context.Context, src metrics.Source, of *subject.Subject, w
 	return denialsOf(own(0), own(1), answers.Window), answers.Notes, nil
 }
 
-// DenialQueries returns the queries of ReadDenials: that of requests, and that of connections.
+// DenialQueries returns the two queries of ReadDenials: of HTTP requests, and of connections.
 func DenialQueries(of *subject.Subject) []metrics.Query {
 	match, by := append(slices.Clone(of.Source.Match), metrics.Is("direction", "inbound")), withSource(of, denialLabels)
 	return []metrics.Query{{Metric: metrics.InboundHTTPDenyTotal, Match: match, By: by},
@@ -148,14 +149,14 @@ func ReadRateLimited(ctx context.Context, src metrics.Source, namespace string, 
 
 var limitedQuery = metrics.Query{Metric: metrics.InboundRateLimitTotal, By: []string{"namespace", "ratelimit_name"}}
 
-// PromQL returns the query that finds these requests.
+// PromQL returns the query that finds these requests over the window.
 func (l RateLimited) PromQL(window time.Duration) string {
 	q := limitedQuery
 	q.Match = []metrics.Match{metrics.Is("namespace", l.Namespace), metrics.Is("ratelimit_name", l.Policy)}
 	return q.PromQL(window)
 }
 
-// rateOf returns the rate per second of a sample; false without any.
+// rateOf returns the rate per second of an increase over the window; false if it is not a positive number.
 func rateOf(s metrics.Sample, window time.Duration) (float64, bool) {
 	return s.Value / window.Seconds(), s.Value > 0 && !math.IsInf(s.Value, 0)
 }
@@ -186,7 +187,7 @@ func (d Denial) PromQL(window time.Duration) string {
 	return d.promQL(window, []string{"pod"}, match...)
 }
 
-// OfServer returns the query that finds the denials at the Server, in the unit of this one.
+// OfServer returns the query that finds all denials at the Server over the window, in the unit of d.
 func (d Denial) OfServer(window time.Duration) string {
 	return d.promQL(window, []string{"pod", "target_port", "reason"})
 }
@@ -208,7 +209,7 @@ func atServer(server string) []metrics.Match {
 	return []metrics.Match{metrics.Not("srv_kind", "default"), metrics.Is("srv_name", server)}
 }
 
-// PromQL returns the query that finds these connections.
+// PromQL returns the query that finds these connections over the window.
 func (c AllowedConnections) PromQL(window time.Duration) string {
 	kind, name, _ := strings.Cut(c.Authorization, "/")
 	return metrics.Query{Metric: metrics.InboundTCPAllowTotal, By: connectionLabels, Match: slices.Concat(

@@ -10,20 +10,21 @@ import (
 	"github.com/tulle-mesh/tulle/viz/metrics"
 )
 
-// namespaceLabel is the label of every series with the namespace of the proxy that counted.
+// namespaceLabel is the label with the namespace of the proxy that counted. Every series has it.
 const namespaceLabel = "namespace"
 
-// hiddenNotes takes the place of notes for a viewer who may not see every namespace.
+// hiddenNotes replaces the notes for a viewer who may not see every namespace.
 const hiddenNotes = "Some numbers may be missing or old. Viewers who may list the pods of every namespace see why."
 
-// numbers is a source without the numbers that the viewer may not see. It asks the same questions for every viewer, so
-// that all can share the answers.
+// numbers is a source that removes the numbers that the viewer may not see. It asks the same question for every viewer,
+// so that all viewers share the answer.
 type numbers struct {
 	rights *Rights
 	source metrics.Source
 }
 
-// Numbers returns the source without what proxies in other namespaces counted than those that the viewer may see.
+// Numbers returns a source with only the samples of proxies in namespaces that the viewer may see. It sums them up
+// after that, so that a sum has no hidden part.
 func (r *Rights) Numbers(source metrics.Source) metrics.Source { return numbers{r, source} }
 
 // Ask implements metrics.Source.
@@ -44,10 +45,10 @@ func (n numbers) Ask(ctx context.Context, window time.Duration, queries []metric
 	return answer, nil
 }
 
-// AskHistory is a function that answers for the past.
+// AskHistory answers a question about the past.
 type AskHistory func(context.Context, metrics.HistoryRequest) (metrics.History, error)
 
-// History returns the function without what proxies in other namespaces counted than those that the viewer may see.
+// History does for ask what Numbers does for a source.
 func (r *Rights) History(ask AskHistory) AskHistory {
 	return func(ctx context.Context, request metrics.HistoryRequest) (metrics.History, error) {
 		all, err := r.MaySee(ctx, "")
@@ -75,7 +76,8 @@ func (r *Rights) History(ask AskHistory) AskHistory {
 	}
 }
 
-// byNamespace returns the queries with their sums by namespace, so that a part of a sum can be left out.
+// byNamespace returns the queries with the namespace as a further label of their sums, so that a namespace can be left
+// out.
 func byNamespace(queries []metrics.Query) []metrics.Query {
 	out := slices.Clone(queries)
 	for i, q := range out {
@@ -86,13 +88,13 @@ func byNamespace(queries []metrics.Query) []metrics.Query {
 	return out
 }
 
-// sumsNamespaces reports whether a sample of the query may be of several namespaces.
+// sumsNamespaces reports whether a sample of the query can be a sum over several namespaces.
 func sumsNamespaces(q metrics.Query) bool {
 	_, one := only(q)
 	return !one && !slices.Contains(q.By, namespaceLabel)
 }
 
-// only returns the one namespace whose series a query selects.
+// only returns the namespace of a query that selects the series of one namespace; false for other queries.
 func only(q metrics.Query) (namespace string, ok bool) {
 	for _, m := range q.Match {
 		if m.Label == namespaceLabel && m.Op == metrics.Equal {
@@ -102,15 +104,15 @@ func only(q metrics.Query) (namespace string, ok bool) {
 	return "", false
 }
 
-// limits are what a viewer may see of the answers to byNamespace of queries.
+// limits are the namespaces that a viewer may see in the answers to byNamespace of the queries.
 type limits struct {
 	queries []metrics.Query
-	// all says that the viewer may see every namespace; otherwise those in visible.
+	// all means that the viewer may see every namespace. Otherwise the viewer may see those in visible.
 	all     bool
 	visible []string
 }
 
-// find finds which namespaces of the answers the viewer may see.
+// find sets visible: the namespaces of the answers that the viewer may see.
 func (l *limits) find(ctx context.Context, r *Rights, answers ...[][]metrics.Sample) (err error) {
 	if l.all {
 		return nil
@@ -127,12 +129,12 @@ func (l *limits) find(ctx context.Context, r *Rights, answers ...[][]metrics.Sam
 			}
 		}
 	}
-	delete(found, "") // series of no namespace are nobody's
+	delete(found, "") // nobody sees series without a namespace
 	l.visible, err = r.Filter(ctx, slices.Collect(maps.Keys(found)))
 	return err
 }
 
-// notes returns the notes of an answer. They may name pods of any namespace.
+// notes returns the notes that the viewer may see. Notes may name pods of any namespace.
 func (l *limits) notes(notes []string) []string {
 	if l.all || len(notes) == 0 {
 		return notes
@@ -140,7 +142,7 @@ func (l *limits) notes(notes []string) []string {
 	return []string{hiddenNotes}
 }
 
-// apply returns what the viewer may see of one answer. It does not change the answer.
+// apply returns the samples of an answer that the viewer may see. It does not change the answer, which viewers share.
 func (l *limits) apply(answer [][]metrics.Sample) [][]metrics.Sample {
 	out := make([][]metrics.Sample, len(answer))
 	for i, q := range l.queries {
@@ -166,7 +168,7 @@ func (l *limits) limit(q metrics.Query, samples []metrics.Sample) (out []metrics
 	return out
 }
 
-// sum adds samples up that have the same values of the labels in by.
+// sum adds up the samples with the same values of the labels in by.
 func sum(samples []metrics.Sample, by []string) (out []metrics.Sample) {
 	at := map[string]int{}
 	for _, s := range samples {

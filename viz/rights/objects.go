@@ -13,17 +13,17 @@ import (
 	"github.com/tulle-mesh/tulle/viz/resource"
 )
 
-// maxListed bounds the namespaces that are read one by one for a question about all of them.
+// maxListed bounds the namespaces that are listed one by one for a page about every namespace.
 const maxListed = 50
 
-// objects lists what the viewer may read. A question about every namespace is about those that the viewer may see.
+// objects lists objects with the viewer's rights. For every namespace it lists those that the viewer may see.
 type objects struct {
 	rights *Rights
 	lister resource.Lister
 }
 
-// Objects returns a lister that reads the namespaces which the viewer may see, if the viewer may not read all at once.
-// lister has the viewer's credentials.
+// Objects returns a lister that lists the visible namespaces one by one if the viewer may not list all at once. lister
+// has the viewer's credentials. It returns the API server's error if no namespace is visible.
 func (r *Rights) Objects(lister resource.Lister) resource.Lister { return objects{r, lister} }
 
 // List implements resource.Lister.
@@ -47,7 +47,8 @@ func (o objects) List(ctx context.Context, k resource.Kind, namespace, selector 
 	return o.listEach(ctx, k, visible, selector, forbidden)
 }
 
-// listNamespaces returns the visible namespaces that selector selects, with pods for the one that is given, or for all.
+// listNamespaces returns the visible namespaces that the selector selects. Those with the given name have their pods;
+// "" is every name.
 func (o objects) listNamespaces(ctx context.Context, visible []metav1.PartialObjectMetadata,
 	namespace, selector string) (out []resource.Object, err error) {
 	selects, err := labels.Parse(selector)

@@ -31,10 +31,10 @@ const (
 	maxReviews = 2000
 )
 
-// Namespaces returns the metadata of every namespace of the cluster, read with the server's own rights.
+// Namespaces returns the metadata of every namespace of the cluster, with the server's own rights.
 type Namespaces func(ctx context.Context) ([]metav1.PartialObjectMetadata, error)
 
-// Rights are those of one viewer. Several goroutines may use them.
+// Rights are the rights of one viewer. Several goroutines may use them.
 type Rights struct {
 	client     *cluster.Client
 	namespaces Namespaces
@@ -56,7 +56,8 @@ func New(client *cluster.Client, namespaces Namespaces) *Rights {
 	return &Rights{client: client, namespaces: namespaces, reviews: map[string]*review{}}
 }
 
-// MaySee reports whether the viewer may see a namespace; "" is every namespace.
+// MaySee reports whether the viewer may see a namespace; "" is every namespace. A decision is used for reviewTTL. The
+// error says that the API server did not decide, or that ctx ended.
 func (r *Rights) MaySee(ctx context.Context, namespace string) (bool, error) {
 	if ctx.Err() != nil { // nobody waits for the answer
 		return false, fmt.Errorf("ask for the rights in %s: %w", where(namespace), ctx.Err())
@@ -111,7 +112,7 @@ func (r *Rights) ask(ctx context.Context, namespace string, v *review) {
 
 func where(namespace string) string { return cmp.Or(namespace, "every namespace") }
 
-// Filter returns those of the namespaces that the viewer may see, in order. It asks no further after an error.
+// Filter returns the namespaces that the viewer may see, sorted. It stops at the first error.
 func (r *Rights) Filter(ctx context.Context, namespaces []string) ([]string, error) {
 	var (
 		mu  sync.Mutex // guards the variable below
@@ -136,7 +137,7 @@ func (r *Rights) Filter(ctx context.Context, namespaces []string) ([]string, err
 	return may, err
 }
 
-// VisibleNamespaces returns the metadata of the namespaces that the viewer may see, in the order of their names.
+// VisibleNamespaces returns the metadata of the namespaces that the viewer may see, sorted by name.
 func (r *Rights) VisibleNamespaces(ctx context.Context) ([]metav1.PartialObjectMetadata, error) {
 	all, err := r.namespaces(ctx)
 	if err != nil {

@@ -8,7 +8,8 @@ import (
 	"runtime"
 )
 
-// openBrowser opens an address in the default browser. It does not wait for the browser.
+// openBrowser opens an address in the default browser, and does not wait for it. Its error says that there is no
+// browser to start.
 func openBrowser(address string) error {
 	name, args := "xdg-open", []string{address}
 	switch runtime.GOOS {
@@ -17,7 +18,7 @@ func openBrowser(address string) error {
 	case "windows":
 		name, args = "rundll32", []string{"url.dll,FileProtocolHandler", address}
 	default:
-		// Without a screen, xdg-open would open a browser in the terminal.
+		// Without a graphical session, xdg-open would open a browser in the terminal.
 		if os.Getenv("DISPLAY")+os.Getenv("WAYLAND_DISPLAY")+os.Getenv("BROWSER") == "" {
 			return errors.New("there is no screen")
 		}

@@ -28,11 +28,11 @@ import (
 )
 
 const (
-	// dashboardPort is Linkerd's.
+	// dashboardPort is the port of Linkerd's dashboard.
 	dashboardPort = 50750
-	// localhost is the default address: this machine over IPv4 and IPv6.
+	// localhost is the default address: the loopback addresses of IPv4 and IPv6.
 	localhost = "localhost"
-	// configurationAge is how old the configuration of a page may be.
+	// configurationAge is how old the control plane's configuration on a page may be.
 	configurationAge = 30 * time.Second
 )
 
@@ -50,7 +50,7 @@ type dashboardFlags struct {
 	show       string
 	grafanaURL string
 	traceURL   string
-	// portGiven says that the user chose the port.
+	// portGiven is whether the user chose the port.
 	portGiven bool
 }
 
@@ -86,7 +86,7 @@ The address that it prints has a token. A browser sees the dashboard once it has
 	return cmd
 }
 
-// check returns an error about the first flag that has no meaning.
+// check replaces Linkerd's value of --show by Tulle's, and returns an error about a flag that is not valid.
 func (f *dashboardFlags) check() error {
 	if f.show == "linkerd" {
 		f.show = showTulle
@@ -121,7 +121,7 @@ func (c *commands) dashboard(ctx context.Context, f dashboardFlags) error {
 		return err
 	}
 	live := c.liveSource(cl)
-	if _, err := live.choose(ctx); err != nil { // a flag that is wrong
+	if _, err := live.choose(ctx); err != nil { // such as a wrong flag
 		return err
 	}
 	listeners, err := c.listen(f)
@@ -157,7 +157,7 @@ func (c *commands) dashboard(ctx context.Context, f dashboardFlags) error {
 	return server.Run(ctx, listeners...)
 }
 
-// appConfig returns what the app shows of its surroundings. Who the viewer is, is asked once.
+// appConfig returns the function that web.Config wants. It asks the cluster for the viewer's name once.
 func (c *commands) appConfig(cl *cluster.Client, f dashboardFlags) func(context.Context) web.AppConfig {
 	var mu sync.Mutex // guards the fields below
 	viewer, known := "", false
@@ -172,14 +172,14 @@ func (c *commands) appConfig(cl *cluster.Client, f dashboardFlags) func(context.
 			if err == nil {
 				viewer = review.Status.UserInfo.Username
 			}
-			known = ctx.Err() == nil // a cluster that does not know it will not know it later
+			known = ctx.Err() == nil // other errors stay, such as that of a cluster without this API
 		}
 		return web.AppConfig{Version: c.Version, Cluster: cl.Context, Namespace: c.Namespace(), Viewer: viewer,
 			GrafanaURL: f.grafanaURL, TraceURL: f.traceURL}
 	}
 }
 
-// announce prints the addresses, in Linkerd's words, and opens one of them.
+// announce prints the addresses with Linkerd's messages, and opens one of them.
 func (c *commands) announce(f dashboardFlags, port string, server *web.Server) {
 	host := f.address
 	if ip, err := netip.ParseAddr(host); err == nil && ip.IsUnspecified() {
@@ -201,7 +201,7 @@ func (c *commands) announce(f dashboardFlags, port string, server *web.Server) {
 	if f.grafanaURL != "" {
 		fmt.Fprintf(c.Out, "Grafana dashboard available at:\n%s\n", f.grafanaURL)
 	}
-	// All users of the machine can read the arguments of a browser, so its token works once.
+	// Other users of the machine can read the browser's arguments, so the token in them works once.
 	name, target := "Tulle", ""
 	switch f.show {
 	case showURL:
@@ -227,8 +227,8 @@ func isLoopback(address string) bool {
 	return address == localhost || err == nil && ip.IsLoopback()
 }
 
-// hosts returns what a browser may name as its host. An address that means all addresses is no host; the server knows
-// to which of them a request came.
+// hosts returns the hosts that a request may name. An unspecified address, such as 0.0.0.0, is not among them: the
+// server itself accepts the address at which a request arrived.
 func hosts(address, port string) (out []string) {
 	names := []string{localhost, "127.0.0.1", "::1"}
 	if ip, err := netip.ParseAddr(address); err != nil || !ip.IsUnspecified() {
@@ -244,8 +244,8 @@ func hosts(address, port string) (out []string) {
 	return out
 }
 
-// listen returns the listeners. localhost is taken over IPv4 and IPv6, so that no other program gets requests that a
-// browser means for the dashboard.
+// listen returns the listeners. For localhost it listens on the loopback addresses of IPv4 and IPv6, because a browser
+// may use either, and another program must not get these requests.
 func (c *commands) listen(f dashboardFlags) ([]net.Listener, error) {
 	listeners, err := listenAll(f.address, f.port)
 	if errors.Is(err, syscall.EADDRINUSE) && !f.portGiven {
@@ -279,7 +279,7 @@ func listenAll(address string, port int) ([]net.Listener, error) {
 	if errors.Is(err, syscall.EADDRINUSE) {
 		return nil, errors.Join(err, first.Close())
 	}
-	if err != nil { // there is no IPv6
+	if err != nil { // this machine has no IPv6
 		return []net.Listener{first}, nil
 	}
 	return []net.Listener{first, second}, nil

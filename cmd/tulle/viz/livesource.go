@@ -12,7 +12,7 @@ import (
 const (
 	// sourceTTL is how long a chosen source is used, because pods of metrics-api come and go.
 	sourceTTL = 10 * time.Second
-	// liveMaxWindow bounds how long the dashboard reads proxies for one answer; it is that of metrics-api.
+	// liveMaxWindow is the longest window for which the dashboard reads the proxies itself, as in metrics-api.
 	liveMaxWindow = 10 * time.Minute
 )
 
@@ -24,7 +24,7 @@ type liveSource struct {
 
 	mu     sync.Mutex // guards the fields below
 	chosen metrics.Source
-	until  time.Time // zero means for ever
+	until  time.Time // when to choose again; zero means never
 }
 
 func (c *commands) liveSource(cl *cluster.Client) *liveSource {
@@ -42,7 +42,7 @@ func (s *liveSource) Ask(ctx context.Context, window time.Duration, queries []me
 	return source.Ask(ctx, window, queries)
 }
 
-// AskHistory implements metrics.HistorySource, if what is chosen does.
+// AskHistory implements metrics.HistorySource. Its error is metrics.ErrNoHistory if the chosen source has no past.
 func (s *liveSource) AskHistory(ctx context.Context, r metrics.HistoryRequest) (metrics.History, error) {
 	source, err := s.choose(ctx)
 	if err != nil {
