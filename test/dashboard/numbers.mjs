@@ -39,6 +39,19 @@ export function collect(page) {
     for (const fact of document.querySelectorAll('main dl > div')) {
       add('', fact, fact.querySelector('dt')?.textContent ?? '', text(fact.querySelector('dd') ?? fact));
     }
+    // In the graph the command is in the title, below what the part says.
+    for (const part of document.querySelectorAll('main .canvas .node, main .canvas .edge-label')) {
+      const from = part.querySelector('title')?.textContent.split('\n')[1];
+      if (!from?.startsWith('tulle viz ')) continue;
+      const texts = [...part.querySelectorAll('.node-summary, .edge-first, .edge-second')].map((e) => e.textContent);
+      const shown = {};
+      for (const number of texts.join(' · ').split(' · ')) {
+        const heading = number.endsWith('%') ? 'Success' : number.endsWith(' rps') ? 'Rate' : / m?s$/.test(number) ? 'p99' : '';
+        if (heading && !number.includes('…')) shown[heading] = number;
+      }
+      const id = part.getAttribute('data-id') ?? part.getAttribute('data-edge');
+      if (Object.keys(shown).length > 0) rows.set(`${id} in the graph`, { row: `${id} in the graph`, command: from, shown });
+    }
     return [...rows.values()];
   });
 }

@@ -20,7 +20,7 @@ export function pages({ namespace, client, server }) {
       } },
     { name: 'overview of a namespace', path: `/?namespace=${namespace}`, title: namespace, numbers: 2, picture: 'namespace',
       change: (page) => choose(page, '10m') },
-    { name: 'topology', path: `/topology?namespace=${namespace}`, title: 'Topology', picture: 'topology',
+    { name: 'topology', path: `/topology?namespace=${namespace}`, title: 'Topology', numbers: 3, picture: 'topology',
       change: async (page) => {
         await choose(page, '5m');
         await page.locator(`.topology [data-id][aria-label*="${server}"]`).first().press('Enter');

@@ -101,9 +101,9 @@ func Health(ctx context.Context, s Sources, q Query) (HealthPage, error) {
 		page.note("The checks are those of `tulle check`. `tulle check --proxy` also asks each proxy.")
 	}
 	if s.Client != nil {
-		for namespace, label := range map[string]string{s.ControlNamespace: mesh.ControlPlaneComponentLabel,
-			install.Namespace: "component"} {
-			if err := page.addControlPods(ctx, s, namespace, label); err != nil {
+		for _, of := range [][2]string{{s.ControlNamespace, mesh.ControlPlaneComponentLabel},
+			{install.Namespace, "component"}} {
+			if err := page.addControlPods(ctx, s, of[0], of[1]); err != nil {
 				return HealthPage{}, err
 			}
 		}
@@ -251,6 +251,10 @@ func (p *HealthPage) addCutOff(ctx context.Context, s Sources, q Query, pods []r
 		return
 	}
 	p.Notes = append(p.Notes, answer.Notes...)
+	if len(answer.Samples[0]) == 0 && len(p.Versions) > 0 {
+		p.note("Which proxies are cut off from the control plane is not known: no proxy has said whether it is connected.")
+		return
+	}
 	stale := map[Ref]float64{}
 	for _, sample := range answer.Samples[1] {
 		if sample.Value > 0 && !math.IsInf(sample.Value, 0) {

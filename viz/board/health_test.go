@@ -96,6 +96,10 @@ func TestHealthWithoutRights(t *testing.T) {
 		t.Errorf("without the right to list pods: got %+v, error %v", page, err)
 	}
 	s = healthSources(t, healthPodsOf{"shop/web-1": "v2"}, "")
+	if page, err = Health(t.Context(), s, Query{Window: time.Minute}); err != nil || page.CutOff != nil ||
+		len(page.Notes) != 1 {
+		t.Errorf("without a series of any proxy: got %+v, error %v", page, err)
+	}
 	s.Numbers = refusingSource{}
 	page, err = Health(t.Context(), s, Query{Window: time.Minute})
 	if err != nil || len(page.Versions) != 1 || page.CutOff != nil || len(page.Notes) != 1 {

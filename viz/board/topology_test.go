@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -16,6 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/tulle-mesh/tulle/viz/edges"
+	"github.com/tulle-mesh/tulle/viz/metrics"
 	"github.com/tulle-mesh/tulle/viz/metricstest"
 	"github.com/tulle-mesh/tulle/viz/resource"
 	"github.com/tulle-mesh/tulle/viz/stat"
@@ -372,6 +375,43 @@ func TestTopologyRefuses(t *testing.T) {
 		if err == nil || Refuse(err).Code != tt.code {
 			t.Errorf("%s: error %v; want %s", name, err, tt.code)
 		}
+	}
+}
+
+// TestTopologyPromQLFindsTheNumbersOfEdges: pasted, it finds what the edge shows.
+func TestTopologyPromQLFindsTheNumbersOfEdges(t *testing.T) {
+	series := graphSeries() + served("shop", `deployment="web"`, `tls="false",no_tls_reason="loopback"`, 6, 0)
+	for i := range maxExternal + 3 {
+		series += sent("shop", "web", fmt.Sprintf(`target_addr="192.0.2.%d:443"`, i), noProxyAtServer, 60+i, 0)
+	}
+	page := topologyOf(t, graphSources(t, graphShop(), series), "namespace=shop")
+	found := 0
+	for _, e := range page.Edges {
+		selector := regexp.MustCompile(`\{.*\}`).FindString(e.Command)
+		if !strings.HasPrefix(e.Command, "sum by") || selector == "" || e.RPS == 0 {
+			continue
+		}
+		found++
+		var match []metrics.Match
+		for _, m := range regexp.MustCompile(`(\w+)(!?=)"([^"]*)"`).FindAllStringSubmatch(selector, -1) {
+			match = append(match, metrics.Match{Label: m[1], Op: metrics.Op(m[2]), Value: m[3]})
+		}
+		source := graphSources(t, graphShop(), series).Numbers
+		answer, err := source.Ask(t.Context(), time.Minute,
+			[]metrics.Query{{Metric: metrics.ResponseTotal, Match: match, By: []string{"classification"}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		sum := 0.0
+		for _, s := range answer.Samples[0] {
+			sum += s.Value
+		}
+		if got := sum / 60; math.Abs(got-e.RPS) > 1e-9 {
+			t.Errorf("edge %s has %.2frps, and %s finds %.2f", e.ID, e.RPS, e.Command, got)
+		}
+	}
+	if found < maxExternal+2 {
+		t.Errorf("%d edges with PromQL", found)
 	}
 }
 

@@ -141,11 +141,15 @@ func (g *graph) edgeCommand(e ends, window string) string {
 			toNamespace, window)
 	case from.Kind == NodeUnmeshed && inCommands(to):
 		return g.promQL(append(ownSeries(to),
-			metrics.Is("direction", "inbound"), metrics.Not(tlsLabel, "true"), metrics.Not("authz_name", "probe")))
+			metrics.Is("direction", "inbound"), metrics.Not(tlsLabel, "true"), metrics.Not("authz_name", "probe"),
+			metrics.Not(reasonLabel, "loopback")))
 	case inCommands(from) && to.Kind == NodeExternal:
 		match := append(ownSeries(from), metrics.Is("direction", "outbound"), metrics.Is(edges.Destination.Namespace, ""))
 		if to.Name != "" {
-			match = append(match, metrics.Is(addrLabel, to.Name))
+			return g.promQL(append(match, metrics.Is(addrLabel, to.Name)))
+		}
+		for _, addr := range slices.Sorted(maps.Keys(g.external)) { // those with a node of their own
+			match = append(match, metrics.Not(addrLabel, addr))
 		}
 		return g.promQL(match)
 	}

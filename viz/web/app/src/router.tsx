@@ -1,4 +1,4 @@
-import { useEffect, useState } from 'preact/hooks';
+import { useEffect, useErrorBoundary, useState } from 'preact/hooks';
 import type { ComponentType } from 'preact';
 import { exec, useLocation } from 'preact-iso/router';
 import { built, pages, type Page, type PageProps } from './pages';
@@ -30,7 +30,23 @@ export function Router() {
   const found = match(path);
   if (!found || !built(found.page)) return <Missing />;
   if (!found.page.load) return <Empty title="Not built yet"><p>{found.page.title} comes later.</p></Empty>;
-  return <Lazy key={found.page.path} page={found.page} params={found.params} query={query} />;
+  return <Guarded key={found.page.path} page={found.page} params={found.params} query={query} />;
+}
+
+// Guarded says so when a page cannot be drawn, such as numbers of another version of the server. The rest of the app works
+// on.
+function Guarded(props: PageProps & { page: Page }) {
+  const [error, reset] = useErrorBoundary((e) => console.error(e));
+  if (!error) return <Lazy {...props} />;
+  return (
+    <Empty icon="warning" title="This page cannot be drawn">
+      <p>The dashboard may have been started again in another version.</p>
+      <p>
+        <button type="button" class="button" onClick={() => location.reload()}>Reload</button>{' '}
+        <button type="button" class="button" onClick={reset}>Try again</button>
+      </p>
+    </Empty>
+  );
 }
 
 // Lazy loads the page's file when it is opened for the first time.

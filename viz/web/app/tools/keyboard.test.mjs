@@ -75,6 +75,20 @@ test('a link to a denial shows it, wherever it is in the list', async () => {
   await page.locator('.remedy').waitFor();
 });
 
+test('a page that cannot be drawn leaves the others alone', async () => {
+  await page.route('**/api/stream?*page=overview*', (route) => route.fulfill({ contentType: 'text/event-stream',
+    body: 'retry: 60000\nevent: page\ndata: {"at":"2026-01-01T00:00:00Z","window":"1m","notes":[],"namespaces":[{}],"workloads":null}\n\n' }));
+  await open('/', 'h2:has-text("This page cannot be drawn")');
+  await page.getByRole('link', { name: 'Topology' }).click();
+  await page.locator('.node').first().waitFor();
+  await page.unroute('**/api/stream?*page=overview*');
+});
+
+test('a link to an object that the page lacks says so', async () => {
+  await open('/policies?namespace=shop&open=servers.policy.linkerd.io/far/none', '.elsewhere');
+  assert.match(await page.locator('.elsewhere code').innerText(), /^kubectl get servers\.policy\.linkerd\.io none -n far/);
+});
+
 test('a problem about denials leads to the page that explains them', async () => {
   await open('/', '.problems');
   await page.getByRole('link', { name: /^Policy denies/ }).first().click();

@@ -1,7 +1,7 @@
 import { useEffect } from 'preact/hooks';
 import type { PoliciesPage, PolicyObject, PolicyState, PolicyTraffic } from '../api';
 import { none, plural } from '../format';
-import { linkTo, usePageQuery } from '../link';
+import { linkTo, usePageQuery, withParams } from '../link';
 import type { PageProps } from '../pages';
 import { quote } from '../quote';
 import { useStream } from '../stream';
@@ -93,6 +93,7 @@ function Objects({ page, query }: { page: PoliciesPage; query: Record<string, st
           );
         })}
       </div>
+      <Elsewhere page={page} query={query} />
       <Table id="objects" caption="The objects, their status and their requests" columns={columnsOf(query)} rows={shown}
         rowKey={(o) => o.id} detail={(o) => o.id === query.open && <Detail object={o} query={query} />}
         empty={<Empty icon="search" title="No object matches">
@@ -100,6 +101,24 @@ function Objects({ page, query }: { page: PoliciesPage; query: Record<string, st
         </Empty>} />
       {page.more > 0 && <p class="faint">{plural(page.more, 'object')} more. Choose a namespace to see them.</p>}
     </section>
+  );
+}
+
+// Elsewhere says where the object of the link is if the page does not have it.
+function Elsewhere({ page, query }: { page: PoliciesPage; query: Record<string, string> }) {
+  const [definition = '', namespace = '', name = ''] = (query.open ?? '').split('/');
+  const known = !definition.includes('.') || page.objects.some((o) => o.id === query.open);
+  if (known || name === '') return null;
+  return (
+    <div class="card elsewhere" role="status">
+      <p>
+        <Icon name="search" /> <Name>{name}</Name> is not among these objects: it is gone, or the page leaves it out.{' '}
+        {query.namespace !== namespace && (
+          <a href={withParams('/policies', { ...query, namespace, show: null, search: null })}>Look in <Name>{namespace}</Name></a>
+        )}
+      </p>
+      <Command>{`kubectl get ${quote(definition)} ${quote(name)} -n ${quote(namespace)} -o yaml`}</Command>
+    </div>
   );
 }
 

@@ -1,4 +1,6 @@
 import { Fragment, type ComponentChildren } from 'preact';
+import { useState } from 'preact/hooks';
+import { count } from '../format';
 import { usePageQuery } from '../link';
 import { Icon } from './Icon';
 import { orderOf, pressed, withOrder, type Order } from './order';
@@ -37,12 +39,17 @@ export function sorted<R>(rows: R[], columns: Column<R>[], order: Order | null):
   });
 }
 
+// mostRows is how many rows a table has until people ask for all: a browser is slow with thousands.
+const mostRows = 200;
+
 // Table is a table whose headings sort it, in the address. A third press on a heading restores the first order.
 export function Table<R>(props: TableProps<R>) {
   const [query, change] = usePageQuery();
   const order = orderOf(query.sort, props.id);
   const press = (key: string) => change({ sort: withOrder(query.sort, props.id, pressed(order, key)) });
+  const [all, setAll] = useState(false);
   if (props.rows.length === 0 && props.empty) return <>{props.empty}</>;
+  const rows = sorted(props.rows, props.columns, order);
   return (
     <div class="table-frame" tabIndex={0} role="region" aria-label={props.caption}>
       <table class={props.flat ? undefined : 'stacked'} role="table">
@@ -63,7 +70,7 @@ export function Table<R>(props: TableProps<R>) {
           </tr>
         </thead>
         <tbody role="rowgroup">
-          {sorted(props.rows, props.columns, order).map((row) => {
+          {(all ? rows : rows.slice(0, mostRows)).map((row) => {
             const detail = props.detail?.(row);
             return (
               <Fragment key={props.rowKey(row)}>
@@ -78,6 +85,11 @@ export function Table<R>(props: TableProps<R>) {
           })}
         </tbody>
       </table>
+      {rows.length > mostRows && (
+        <button type="button" class="more" aria-expanded={all} onClick={() => setAll(!all)}>
+          <Icon name={all ? 'up' : 'down'} />{all ? `Show the first ${mostRows} rows` : `Show all ${count(rows.length)} rows`}
+        </button>
+      )}
     </div>
   );
 }

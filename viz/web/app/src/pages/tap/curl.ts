@@ -40,7 +40,8 @@ export function curlOf(row: Row): Curl | null {
     (h) => h.name.toLowerCase() === 'content-type' && h.valueStr.startsWith('application/grpc'),
   );
   if (grpc) words.push('--http2-prior-knowledge');
-  const origin = `${r.scheme || 'http'}://${r.authority || `${row.destination.ip}:${row.destination.port}`}`;
+  const scheme = r.scheme.toLowerCase() === 'https' ? 'https' : 'http'; // others are not curl's, or read files
+  const origin = `${scheme}://${r.authority || `${row.destination.ip}:${row.destination.port}`}`;
   const url = r.path.startsWith('/') ? origin + r.path : origin;
   if (!r.path.startsWith('/') && r.path !== '') words.push('--request-target', r.path);
   if (/[[\]{}]/.test(url)) words.push('--globoff');

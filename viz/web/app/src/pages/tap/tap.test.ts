@@ -209,6 +209,10 @@ test('curl sends what is known, and says what is missing', () => {
     missing: ['one redacted header', 'redacted query values', 'the body'],
     command: "curl --globoff 'http://cart.shop/a?token=[redacted]' -H 'accept: text/html' -H 'empty;'",
   });
+  for (const [scheme, want] of [['HTTPS', 'https'], ['file', 'http'], ['-K/tmp/x', 'http'], ['', 'http']]) {
+    const { command } = curlOf({ ...row!, request: { method: 'GET', scheme: scheme!, authority: 'cart.shop', path: '/' } })!;
+    assert.match(command, new RegExp(`^curl ${want}://cart\\.shop/ `));
+  }
   assert.equal(curlOf(rowsOf(event({ connectionOpenEvent: { id: id(1) } }))[0]!), null);
 });
 

@@ -12,6 +12,11 @@ abstract class Part<P extends object> extends Component<P> {
   }
 }
 
+// titleOf is what a part says on hover: its numbers, and below them where they come from.
+function titleOf(p: { says: string; source: string }): string {
+  return p.source === '' ? p.says : `${p.says}\n${p.source}`;
+}
+
 type Emphasis = '' | 'lit' | 'dim';
 
 export interface NodeMarkProps {
@@ -23,6 +28,7 @@ export interface NodeMarkProps {
   short: string; // the name at the smallest scales
   brief: string; // the summary at a small scale
   says: string; // all of it, for screen readers and the title
+  source: string; // the command or the PromQL that the numbers come from
   look: string; // a class: namespace, workload, unmeshed, external, hidden
   tone: 'ok' | 'warning' | 'error' | 'neutral';
   icon: IconName | '';
@@ -39,7 +45,7 @@ export class NodeMark extends Part<NodeMarkProps> {
     return (
       <g class={`node ${p.look} ${p.tone} ${p.emphasis}`} transform={`translate(${p.x} ${p.y})`} data-id={p.id} role="button"
         tabindex={p.reachable ? 0 : -1} aria-pressed={p.selected} aria-label={p.says}>
-        <title>{p.says}</title>
+        <title>{titleOf(p)}</title>
         {p.look === 'namespace' && <rect class="behind" x={left + 5} y={top - 5} width={nodeWidth} height={nodeHeight} rx="8" />}
         <rect class="card-shape" x={left} y={top} width={nodeWidth} height={nodeHeight} rx="8" />
         <rect class="tone" x={left + 6} y={top + 10} width="4" height={nodeHeight - 20} rx="2" />
@@ -62,6 +68,7 @@ export interface EdgeMarkProps {
   security: string;
   idle: boolean;
   says: string;
+  source: string;
   emphasis: Emphasis;
   selected: boolean;
 }
@@ -72,7 +79,7 @@ export class EdgeMark extends Part<EdgeMarkProps> {
     return (
       <g class={`edge ${p.tone} ${p.security} ${p.idle ? 'idle' : ''} ${p.emphasis} ${p.selected ? 'selected' : ''}`}
         data-edge={p.id} aria-hidden="true">
-        <title>{p.says}</title>
+        <title>{titleOf(p)}</title>
         <path class="reach" d={p.d} />
         <path class="line" d={p.d} stroke-width={p.width} marker-end={`url(#arrow-${arrow})`} />
       </g>
@@ -88,6 +95,7 @@ export interface EdgeLabelProps {
   plain: boolean;
   label: string; // "" for signs only; its parts are apart by ·
   says: string;
+  source: string;
   emphasis: Emphasis;
 }
 
@@ -101,7 +109,7 @@ export class EdgeLabel extends Part<EdgeLabelProps> {
     if (p.label === '') {
       return (
         <g class={`edge-label signs ${p.tone} ${p.emphasis}`} data-edge={p.id} aria-hidden="true" transform={`translate(${p.x} ${p.y})`}>
-          <title>{p.says}</title>
+          <title>{titleOf(p)}</title>
           <rect x={-icons.length * 9 - 2} y="-11" width={icons.length * 18 + 4} height="22" rx="11" />
           {icons.map((name, i) => <g key={name} class={`mark ${name}`} transform={`translate(${(i - icons.length / 2) * 18 + 1} -8)`}><Icon name={name} /></g>)}
         </g>
@@ -110,7 +118,7 @@ export class EdgeLabel extends Part<EdgeLabelProps> {
     const start = -(first.length * 6.1 + icons.length * 18) / 2;
     return (
       <g class={`edge-label ${p.tone} ${p.emphasis}`} data-edge={p.id} aria-hidden="true" transform={`translate(${p.x} ${p.y})`}>
-        <title>{p.says}</title>
+        <title>{titleOf(p)}</title>
         <rect x={-width / 2} y={-height / 2} width={width} height={height} rx="5" />
         {icons.map((name, i) => <g key={name} class={`mark ${name}`} transform={`translate(${start + i * 18} ${-height / 2 + 2.5})`}><Icon name={name} /></g>)}
         <text class="edge-first" x={start + icons.length * 18} y={-height / 2 + 14.5}>{first}</text>

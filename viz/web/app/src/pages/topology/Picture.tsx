@@ -174,19 +174,19 @@ function World({ page, layout, selection, found, home }: WorldProps) {
         return (
           <EdgeMark key={e.id} id={e.id} d={d} width={widthOf(e)} tone={toneOfEdge(e)} security={e.security} idle={isIdle(e)}
             emphasis={emphasisOfEdge(e)} selected={selection?.edge?.id === e.id}
-            says={describe(e, nodes.get(e.from)!, nodes.get(e.to)!)} />
+            says={describe(e, nodes.get(e.from)!, nodes.get(e.to)!)} source={e.command} />
         );
       })}
       {page.nodes.map((n) => layout.nodes[n.id] && (
         <NodeMark key={n.id} id={n.id} x={layout.nodes[n.id]!.x} y={layout.nodes[n.id]!.y} name={nameOf(n)}
-          summary={summaryOf(n)} short={shortOf(n)} brief={briefOf(n)} says={describeNode(n)} look={lookOf(n)} tone={toneOf(n.success)} icon={iconOf(n)}
+          summary={summaryOf(n)} short={shortOf(n)} brief={briefOf(n)} says={describeNode(n)} source={n.command} look={lookOf(n)} tone={toneOf(n.success)} icon={iconOf(n)}
           emphasis={emphasisOfNode(n.id)} selected={selection?.node?.id === n.id} reachable={n.id === home} />
       ))}
       {edges.map((e) => {
         const label = labels.get(e.id);
         return label && (
           <EdgeLabel key={e.id} id={e.id} x={label.x} y={label.y} tone={toneOfEdge(e)} plain={isPlain(e)} label={label.text}
-            emphasis={emphasisOfEdge(e)} says={describe(e, nodes.get(e.from)!, nodes.get(e.to)!)} />
+            emphasis={emphasisOfEdge(e)} says={describe(e, nodes.get(e.from)!, nodes.get(e.to)!)} source={e.command} />
         );
       })}
     </>
