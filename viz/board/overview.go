@@ -116,7 +116,7 @@ func readOverview(ctx context.Context, s Sources, q Query) (*overview, error) {
 	}
 	questions.Wait()
 	if apierrors.IsForbidden(errs[0]) && errs[3] == nil && len(o.workloads.Rows) > 0 {
-		o.notes = append(o.notes, errs[0].Error()+". So the page has no numbers of the namespace as a whole.")
+		o.notes = append(o.notes, errs[0].Error()+". The page has no numbers of the whole namespace.")
 		errs[0], errs[1], errs[2] = nil, nil, nil
 	}
 	for _, err := range errs {

@@ -115,7 +115,7 @@ func TestOverviewShowsWhatIsWrongWorstFirst(t *testing.T) {
 		"warning | good | Policy denies 0.5 rps at Server http in namespace good. | tulle viz authz ns/good -t 1m | policies",
 		"warning | shop | 1 pod in namespace shop should have a proxy and has none. | tulle viz list -n shop",
 		"warning | mixed | 1 pod in namespace mixed should have a proxy and has none. | tulle viz list -n mixed",
-		"warning | mixed | 1 pod in namespace mixed: the proxy has another version than the control plane, v2. | " +
+		"warning | mixed | 1 pod in namespace mixed: the proxy version differs from the control plane's, v2. | " +
 			"tulle viz stat pods -n mixed --proxy-version-mismatch",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

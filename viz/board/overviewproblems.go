@@ -87,12 +87,12 @@ func (o *overview) denying(q Query) (out []Problem) {
 	return out
 }
 
-// unmeshed returns the namespaces with pods that ask for a proxy and have none.
+// unmeshed returns the namespaces with pods that should have a proxy, by their annotations, and have none.
 func (o *overview) unmeshed() (out []Problem) {
 	for _, ns := range o.objects {
 		n := count(ns.Pods, func(p resource.Pod) bool {
-			wish := cmp.Or(p.Inject, ns.Inject)
-			return !p.Meshed && (wish == "enabled" || wish == "ingress")
+			inject := cmp.Or(p.Inject, ns.Inject)
+			return !p.Meshed && (inject == "enabled" || inject == "ingress")
 		})
 		if n > 0 {
 			out = append(out, Problem{Severity: SeverityWarning, Ref: namespaceRef(ns.Name),
@@ -104,7 +104,7 @@ func (o *overview) unmeshed() (out []Problem) {
 	return out
 }
 
-// otherVersions returns the namespaces with proxies of another version than the control plane.
+// otherVersions returns the namespaces with proxies whose version differs from that of the control plane.
 func (o *overview) otherVersions() (out []Problem) {
 	if o.version == "" {
 		return nil
@@ -113,7 +113,7 @@ func (o *overview) otherVersions() (out []Problem) {
 		n := count(ns.Pods, func(p resource.Pod) bool { return p.Meshed && p.Version != o.version })
 		if n > 0 {
 			out = append(out, Problem{Severity: SeverityWarning, Ref: namespaceRef(ns.Name),
-				Text: fmt.Sprintf("%s in namespace %s: the proxy has another version than the control plane, %s.", pods(n),
+				Text: fmt.Sprintf("%s in namespace %s: the proxy version differs from the control plane's, %s.", pods(n),
 					ns.Name, o.version),
 				Command: fmt.Sprintf("tulle viz stat pods -n %s --proxy-version-mismatch", ns.Name)})
 		}
@@ -123,10 +123,10 @@ func (o *overview) otherVersions() (out []Problem) {
 
 func namespaceRef(name string) *Ref { return &Ref{Kind: resource.Namespace, Name: name} }
 
-// count returns how many of the pods that have not ended are such.
-func count(pods []resource.Pod, such func(resource.Pod) bool) (n int) {
+// count returns the number of pods that match, without those that have ended.
+func count(pods []resource.Pod, matches func(resource.Pod) bool) (n int) {
 	for _, p := range pods {
-		if !p.Finished && such(p) {
+		if !p.Finished && matches(p) {
 			n++
 		}
 	}

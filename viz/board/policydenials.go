@@ -308,7 +308,7 @@ func remedyText(d PolicyDenial) string {
 	case d.ClientKind == ClientOverflow:
 		return "The proxy has more clients than its metrics have room for. Its log has their identities."
 	case d.ClientKind == ClientHidden && mayAuthorize(d):
-		return "An AuthorizationPolicy for the client's identity, which you may not see: its namespace is not yours to read."
+		return "An AuthorizationPolicy for the client's identity. It is not shown, because you may not read its namespace."
 	case d.Server != nil && d.Server.Missing:
 		return "The Server is gone. The numbers of the next minutes show what decides now."
 	case mayAuthorize(d) && d.Server == nil:
@@ -323,5 +323,5 @@ func remedyText(d PolicyDenial) string {
 		return "Add the client's address to clusterNetworks of the installation, or select the port with a Server and " +
 			"authorize the address. The log of the proxy has the address."
 	}
-	return "No authorization would allow it. The documentation of authorization has a row for the reason " + d.Reason + "."
+	return "An authorization would not help. The documentation of authorization explains the reason " + d.Reason + "."
 }

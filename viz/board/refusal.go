@@ -44,5 +44,5 @@ func Refuse(err error) *Refusal {
 			"Log in to the cluster again, and then open the dashboard again."}
 	}
 	return &Refusal{Unavailable, err.Error(),
-		"The page continues by itself once there is an answer. `tulle viz check` says more."}
+		"The page continues as soon as there is an answer. `tulle viz check` says more."}
 }

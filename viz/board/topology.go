@@ -144,7 +144,7 @@ func Topology(ctx context.Context, s Sources, q Query) (TopologyPage, error) {
 	}
 	if nodes, edges := g.bound(); nodes+edges > 0 {
 		page.Notes = append(page.Notes,
-			fmt.Sprintf("Left out are the %d nodes and %d edges with the fewest requests.", nodes, edges))
+			fmt.Sprintf("The %d nodes and %d edges with the fewest requests are left out.", nodes, edges))
 	}
 	page.Nodes, page.Edges = g.page(WindowText(q.Window))
 	return page, nil

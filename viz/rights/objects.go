@@ -104,5 +104,5 @@ func (o objects) listEach(ctx context.Context, k resource.Kind, visible []metav1
 }
 
 func tooMany(n int) error {
-	return fmt.Errorf("you may see %d namespaces, and not all at once: choose one of them", n)
+	return fmt.Errorf("you may see %d namespaces, too many to read one by one: choose one", n)
 }

@@ -43,7 +43,7 @@ func readQuery(params url.Values) (pageFunc, board.Query, error) {
 	}
 	build, ok := pages[params.Get("page")]
 	if !ok {
-		return refuse("page %q: there is none of this name", metrics.Printable(params.Get("page"), 100))
+		return refuse("page %q: no page has this name", metrics.Printable(params.Get("page"), 100))
 	}
 	q := board.Query{Namespace: params.Get("namespace"), Kind: params.Get("kind"), Name: params.Get("name"),
 		Window: defaultWindow, Params: params}

@@ -200,7 +200,7 @@ func (q *question) previous(now time.Time) (metrics.Answer, bool) {
 	}
 	answer := q.last.copy()
 	if age > staleAfter {
-		answer.Notes = append(answer.Notes, fmt.Sprintf("the numbers are %v old", age.Round(time.Second)))
+		answer.Notes = append(answer.Notes, fmt.Sprintf("The numbers are %v old.", age.Round(time.Second)))
 	}
 	return answer, true
 }

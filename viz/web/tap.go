@@ -52,7 +52,7 @@ var (
 	errCredentialsOld = errors.New("the credentials of the request are old")
 	watchOld          = &board.Refusal{Code: board.Unavailable,
 		Message: fmt.Sprintf("A watch ends after %v, because your rights may have changed.", credentialsFor),
-		Remedy:  "The page starts it again by itself."}
+		Remedy:  "The page starts it again."}
 )
 
 // serveTap watches requests with the viewer's rights, and sends each message of the watch as a line of JSON, until the

@@ -135,7 +135,7 @@ function watch<P extends Head>(search: string, set: (live: Live<P>) => void): ()
 export const away: Refusal = {
   code: 'unavailable',
   message: 'The dashboard does not answer.',
-  remedy: 'If `tulle viz dashboard` has ended, start it again. This page then continues by itself.',
+  remedy: 'If `tulle viz dashboard` has stopped, start it again. This page then continues.',
 };
 
 export const noSession: Refusal = {

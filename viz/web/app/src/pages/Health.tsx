@@ -44,7 +44,7 @@ export default function Health({ query }: PageProps) {
   );
 }
 
-// Checks is what `tulle check` says, the groups in which something is wrong open.
+// Checks shows the results of `tulle check`. Groups with a failure are open.
 function Checks({ page }: { page: HealthPage }) {
   const { checks } = page;
   if (!checks) {
@@ -54,11 +54,11 @@ function Checks({ page }: { page: HealthPage }) {
         <p class="aside-note" role="status">
           {page.checking ? (
             <span class="asking">
-              Asking the cluster. This takes some seconds.
+              The checks are running. They take some seconds.
             </span>
           ) : (
             <>
-              The checks are not asked here. <Command>tulle check</Command>
+              The checks do not run here. <Command>tulle check</Command>
             </>
           )}
         </p>
@@ -89,12 +89,12 @@ function Verdict({ page, checks }: { page: HealthPage; checks: HealthChecks }) {
       </span>
       <div class="verdict-title">
         <h2 id="checks">{tone === 'ok' ? 'Every check passes' : wrong.filter(Boolean).join(' and ')}</h2>
-        <p title={`Asking took ${checks.seconds.toFixed(1)} s`}>
-          {plural(total, 'check')}, asked {ago(since(page, checks.at))}
+        <p title={`The run took ${checks.seconds.toFixed(1)} s`}>
+          {plural(total, 'check')}, run {ago(since(page, checks.at))}
           {page.checking && (
             <>
               {' '}
-              · <span class="asking">asking again</span>
+              · <span class="asking">running again</span>
             </>
           )}
         </p>
@@ -146,7 +146,7 @@ function Group({ group }: { group: CheckGroup }) {
 
 const oneDay = 86_400;
 
-// soon returns how a certificate that ends in that time is marked, as `tulle check` does.
+// soon returns the mark of a certificate with so many seconds left of its life, by the bounds of `tulle check`.
 function soon(left: number, life: number): { tone: Tone; word: string } {
   if (left <= 0) return { tone: 'error', word: 'Expired' };
   if (left < 7 * oneDay && left < life / 10) return { tone: 'error', word: 'Ends very soon' };
@@ -196,7 +196,7 @@ function Lifetime({ certificate: c, now }: { certificate: HealthCertificate; now
     <div class="lifetime">
       {title}
       <div class="line">
-        <div class="life" role="img" aria-label={`${Math.round(spent)}% of its life is over`}>
+        <div class="life" role="img" aria-label={`${Math.round(spent)}% of its lifetime has passed`}>
           <div class="spent" style={{ width: `${spent}%` }} />
           <div class="now" style={{ left: `${spent}%` }} />
         </div>
@@ -291,7 +291,7 @@ function Proxies({ page, query }: { page: HealthPage; query: Record<string, stri
       <section class="card" aria-labelledby="proxies">
         <h2 id="proxies">Proxies</h2>
         <Empty icon="unlocked" title={namespace ? 'No pod of this namespace has a proxy' : 'No pod has a proxy'}>
-          <p>Let a namespace ask for proxies, and restart its workloads:</p>
+          <p>Annotate the namespace, so that new pods get a proxy, and restart its workloads:</p>
           <Command>{`kubectl annotate namespace ${namespace || 'NAMESPACE'} linkerd.io/inject=enabled`}</Command>
           <Command>{`kubectl rollout restart deploy,sts,ds -n ${namespace || 'NAMESPACE'}`}</Command>
         </Empty>
@@ -342,8 +342,8 @@ function Proxies({ page, query }: { page: HealthPage; query: Record<string, stri
           title="Proxies without a connection to the control plane"
           text={
             page.cutOff.length === 1
-              ? 'One proxy has no connection to the control plane, and goes on with its last configuration.'
-              : `${count(page.cutOff.length)} proxies have no connection to the control plane, and go on with their last configuration.`
+              ? 'One proxy has no connection to the control plane, and keeps its last configuration.'
+              : `${count(page.cutOff.length)} proxies have no connection to the control plane, and keep their last configuration.`
           }
           pods={page.cutOff}
           query={query}
@@ -388,7 +388,7 @@ function Pods(props: {
   if (props.stale) {
     columns.push({
       key: 'stale',
-      title: 'Silent for',
+      title: 'Disconnected for',
       numeric: true,
       sort: (p) => -p.stale,
       cell: (p) => (

@@ -54,7 +54,7 @@ function Content({ page, query }: { page: OverviewPage; query: Record<string, st
   );
 }
 
-// Verdict says in one line whether something is wrong, and below it what.
+// Verdict says in one line whether something is wrong, and lists the problems below.
 function Verdict({ page, rows }: { page: OverviewPage; rows: OverviewRow[] }) {
   const errors = page.problems.filter((p) => p.severity === 'error').length;
   const warnings = page.problems.length - errors;
@@ -152,7 +152,7 @@ function columnsOf(page: OverviewPage, query: Record<string, string>): Column<Ov
   return columns;
 }
 
-// Unmeshed says how a mesh without workloads gets its first.
+// Unmeshed says how to mesh the first workloads.
 function Unmeshed({ rows, query }: { rows: OverviewRow[]; query: Record<string, string> }) {
   const one = query.namespace ?? '';
   const name = one || rows.find((r) => r.pods > 0 && !/^kube-|^tulle/.test(r.name))?.name || 'NAMESPACE';
@@ -161,7 +161,7 @@ function Unmeshed({ rows, query }: { rows: OverviewRow[]; query: Record<string, 
       <p>Annotate the namespace, so that new pods get a proxy, and restart its workloads:</p>
       <Command>{`kubectl annotate namespace ${quote(name)} linkerd.io/inject=enabled`}</Command>
       <Command>{`kubectl rollout restart deploy,sts,ds -n ${quote(name)}`}</Command>
-      <p class="faint">The numbers appear here by themselves.</p>
+      <p class="faint">The numbers then appear here.</p>
     </Empty>
   );
 }

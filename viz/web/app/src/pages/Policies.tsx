@@ -26,10 +26,10 @@ export const states: Record<PolicyState, { word: string; tone: Tone; help: strin
   none: { word: 'No status', tone: 'neutral', help: 'No controller reports on this object' },
 };
 
-// The groups of kinds by which people narrow the page. The first has all kinds.
+// The groups of kinds by which viewers narrow the page. The first has all kinds.
 const groups: { key: string; word: string; has: (o: PolicyObject) => boolean }[] = [
   { key: '', word: 'All', has: () => true },
-  { key: 'problems', word: 'Need a look', has: (o) => o.state === 'error' || o.state === 'warning' },
+  { key: 'problems', word: 'Need attention', has: (o) => o.state === 'error' || o.state === 'warning' },
   { key: 'routes', word: 'Routes', has: (o) => /Route$|^ServiceProfile$|^ReferenceGrant$/.test(o.kind) },
   { key: 'servers', word: 'Servers', has: (o) => o.kind === 'Server' },
   { key: 'authorizations', word: 'Authorizations', has: (o) => /Authorization$|^AuthorizationPolicy$/.test(o.kind) },
@@ -200,7 +200,7 @@ function AppliesTo({ object, query }: { object: PolicyObject; query: Record<stri
   if (shown.length === 0) return <span class="faint">{object.kind === 'Server' ? 'no pod' : none}</span>;
   return (
     <span class="applies">
-      {own.length === 0 && <span class="faint">named by</span>}
+      {own.length === 0 && <span class="faint">referenced by</span>}
       {shown.slice(0, 2).map((l) => <LinkTo key={`${l.kind}/${l.namespace}/${l.name}:${l.port}`} link={l} query={query} short />)}
       {shown.length > 2 && <span class="faint">and {shown.length - 2}{object.moreLinks > 0 && ' or'} more</span>}
     </span>

@@ -45,19 +45,19 @@ function Content({ page, query }: { page: ServicePage; query: Record<string, str
       <Summary page={page} />
       <History of={page} />
       <Section title="Routes" command={commands.routes}
-        sub="Success and rate as the clients’ applications saw them, and with retries. Latencies are rough: their steps are 50 ms, 500 ms, 1 s and 10 s">
+        sub="Success and rate as the clients’ applications saw them, and with retries. Latencies are approximate: their buckets end at 50 ms, 500 ms, 1 s and 10 s">
         <Routes rows={page.routes} own={namespace} query={query} service={false} actual={commands.routes}
           empty={`No client with a proxy sent it a request in the last ${last(window)}, and it has no routes.`} />
       </Section>
       {splitsOf(page.routes).length > 0 && (
-        <Section title="Splits" sub="What the weights of routes ask for, beside what really flows">
+        <Section title="Splits" sub="The shares of requests that the weights of routes ask for, and the observed shares">
           <Splits rows={page.routes} own={namespace} />
         </Section>
       )}
-      <Section title="Callers" count={page.callers.length} sub="Who asked for this Service, under any route">
+      <Section title="Callers" count={page.callers.length} sub="The workloads that called this Service, under any route">
         <Callers page={page} query={query} />
       </Section>
-      <Section title="Workloads" count={page.workloads.length} sub="What serves it: the owners of its endpoints">
+      <Section title="Workloads" count={page.workloads.length} sub="The workloads of its endpoints">
         <Workloads page={page} query={query} />
       </Section>
       {page.ports.length > 0 && (
@@ -113,13 +113,13 @@ function Workloads({ page, query }: { page: ServicePage; query: Record<string, s
       : <span class="versions">{w.versions.map((v) => <Badge key={v} tone={w.versions.length > 1 ? 'warning' : 'neutral'}><Name most={20}>{v}</Name></Badge>)}</span> },
   ];
   return <Table id="workloads" caption="Workloads" columns={columns} rows={page.workloads} rowKey={(w) => `${w.kind}/${w.namespace}/${w.name}`}
-    empty={<Nothing>{page.configured ? 'It has no endpoints: no pod that is ready has the labels of its selector.'
-      : 'Nobody answered a request to it.'}</Nothing>} />;
+    empty={<Nothing>{page.configured ? 'It has no endpoints: no ready pod matches its selector.'
+      : 'No workload answered a request to it.'}</Nothing>} />;
 }
 
 const portColumns: Column<ServicePort>[] = [
   { key: 'port', title: 'Port', sort: (p) => p.port, cell: (p) => <span class="number">{p.port}</span> },
   { key: 'protocol', title: 'Protocol', sort: (p) => p.protocol, cell: (p) => p.protocol === 'detect'
-    ? <span class="soft" title="The port declares no protocol: the proxy looks at the first bytes">detected</span> : p.protocol },
+    ? <span class="soft" title="The port declares no protocol, so the proxy detects it from the first bytes">detected</span> : p.protocol },
   { key: 'meshed', title: 'Endpoints meshed', numeric: true, sort: (p) => p.endpoints, cell: (p) => <Meshed meshed={p.meshed} pods={p.endpoints} title={p.command} /> },
 ];

@@ -149,7 +149,7 @@ function Status({ watch, shown }: { watch: Watch; shown: number }) {
         )}
         {watch.state === 'hidden' && (
           <>
-            <Icon name="pause" /> Stopped while nobody looked
+            <Icon name="pause" /> Stopped while the page was hidden
           </>
         )}
         {watch.state === 'retrying' && (
@@ -185,9 +185,9 @@ function Status({ watch, shown }: { watch: Watch; shown: number }) {
         {view.skipped > 0 && (
           <li
             class="warning-text"
-            title="Requests beyond the bound of requests per second. Narrow the filters, or raise it."
+            title="Requests over the limit of requests per second. Narrow the filters, or raise the limit."
           >
-            <Icon name="warning" /> <b>{count(view.skipped)}</b> beyond the rate
+            <Icon name="warning" /> <b>{count(view.skipped)}</b> over the limit
           </li>
         )}
         {view.lost > 0 && (

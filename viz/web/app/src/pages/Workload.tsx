@@ -57,32 +57,32 @@ function Content({ page, query }: { page: WorkloadPage; query: Record<string, st
       <Summary page={page} />
       <History of={page} />
       {page.peersKnown && (
-        <Section title="Callers" count={page.callers.length} sub="Who calls it, as the clients’ proxies saw it" command={commands.edges}>
+        <Section title="Callers" count={page.callers.length} sub="The workloads that call it, as the clients’ proxies counted" command={commands.edges}>
           <Peers title="Caller" peers={page.callers} own={namespace} query={query} empty="Nobody called it in the last ten minutes." />
         </Section>
       )}
-      <Section title="Requests that it served" sub="By the Server and the route that each met" command={commands.inbound}>
+      <Section title="Served requests" sub="By Server and route" command={commands.inbound}>
         <Inbound page={page} />
       </Section>
-      <Section title="Denied" sub="Whom policy denied" command={commands.authz} actions={page.denials.length > 0 &&
+      <Section title="Denied clients" sub="Requests and connections that policy denied" command={commands.authz} actions={page.denials.length > 0 &&
         <a class="button" href={linkTo('/policies', query, { namespace })}>What would allow it</a>}>
         <Denials rows={page.denials} window={window} command={commands.authz} />
       </Section>
-      <Section title="Authorizations" sub="What let requests in" command={commands.authz}>
+      <Section title="Authorizations" sub="What allowed requests" command={commands.authz}>
         <Authorizations rows={page.authorizations} command={commands.authz} />
       </Section>
       {page.peersKnown && (
-        <Section title="Calls" count={page.callees.length} sub="Whom it calls, as its own proxies saw it" command={commands.edges}>
+        <Section title="Calls" count={page.callees.length} sub="The workloads that it calls, as its own proxies counted" command={commands.edges}>
           <Peers title="Called" peers={page.callees} own={namespace} query={query} empty="It called nobody in the last ten minutes." />
         </Section>
       )}
-      <Section title="Routes that it used" command={commands.routes}
-        sub="Success and rate as the application saw them, and with retries. Latencies are rough: their steps are 50 ms, 500 ms, 1 s and 10 s">
+      <Section title="Sent requests by route" command={commands.routes}
+        sub="Success and rate as the application saw them, and with retries. Latencies are approximate: their buckets end at 50 ms, 500 ms, 1 s and 10 s">
         <Routes rows={page.routes} own={namespace} query={query} service actual={commands.actual}
           empty={`It sent no requests to Services in the last ${window}.`} />
       </Section>
       {splitsOf(page.routes).length > 0 && (
-        <Section title="Splits" sub="What the weights of routes ask for, beside what really flows" command={commands.routes}>
+        <Section title="Splits" sub="The shares of requests that the weights of routes ask for, and the observed shares" command={commands.routes}>
           <Splits rows={page.routes} own={namespace} />
         </Section>
       )}
@@ -135,10 +135,10 @@ function Unmeshed({ page, query }: { page: WorkloadPage; query: Record<string, s
   return (
     <>
       <Empty icon="unlocked" title={page.pods === 0 ? 'It has no pods' : 'It has no proxy'}>
-        {page.pods > 0 && <p>Its traffic is plaintext, and nobody counts it. Let its namespace ask for proxies{restart && ', and restart it'}:</p>}
+        {page.pods > 0 && <p>Its traffic is plaintext, and no proxy counts it. Annotate its namespace, so that new pods get a proxy{restart && ', and restart it'}:</p>}
         {page.pods > 0 && <Command>{`kubectl annotate namespace ${page.namespace} linkerd.io/inject=enabled`}</Command>}
         {page.pods > 0 && restart && <Command>{`kubectl rollout restart ${page.kind}/${page.name} -n ${page.namespace}`}</Command>}
-        <p class="faint">The numbers appear here by themselves.</p>
+        <p class="faint">The numbers then appear here.</p>
       </Empty>
       {page.callers.length > 0 && (
         <Section title="Callers" count={page.callers.length} sub="Clients with a proxy that call it" command={page.commands.edges}>

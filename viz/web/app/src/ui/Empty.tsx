@@ -37,7 +37,7 @@ export function RefusalView(props: { refusal: Refusal }) {
 export function Loading() {
   return (
     <div class="loading" role="status">
-      <p class="faint">Reading the numbers. Without a Prometheus this takes as long as the window.</p>
+      <p class="faint">Reading the numbers. Without a Prometheus, this takes as long as the time window.</p>
       {[0, 1, 2, 3, 4].map((i) => <div key={i} class="bar" />)}
     </div>
   );

@@ -84,8 +84,8 @@ function Remedy({ denial: d, query }: { denial: PolicyDenial; query: Record<stri
       <p><bdi>{d.remedy}</bdi></p>
       {d.try && (
         <>
-          <p class="soft">This command changes nothing. It says whom these objects would allow and whom they would deny. To
-            apply them, give the same text to <code>kubectl apply -f -</code>.</p>
+          <p class="soft">This command changes nothing. It shows which clients these objects would allow and deny. To apply
+            them, give the same text to <code>kubectl apply -f -</code>.</p>
           <Script label="The command that tries it">{d.try}</Script>
         </>
       )}
@@ -94,7 +94,7 @@ function Remedy({ denial: d, query }: { denial: PolicyDenial; query: Record<stri
           <div><dt>Decided by</dt><dd>{decided.map((l) => <LinkTo key={l.kind} link={l} query={query} />)}</dd></div>
         )}
         {d.others.length > 0 && (
-          <div><dt>Allows others</dt><dd>{d.others.map((l, i) => <LinkTo key={i} link={l} query={query} />)}</dd></div>
+          <div><dt>Authorizations of other clients</dt><dd>{d.others.map((l, i) => <LinkTo key={i} link={l} query={query} />)}</dd></div>
         )}
         {d.logs && <div><dt>Log of the proxy</dt><dd><Command>{d.logs}</Command></dd></div>}
       </dl>

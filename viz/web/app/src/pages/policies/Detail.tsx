@@ -12,7 +12,7 @@ const tones: Record<PolicyState, Tone> = { error: 'error', warning: 'warning', p
 
 const roles: [PolicyRole, string][] = [
   ['parent', 'Attached to'], ['target', 'Applies to'], ['pods', 'Selects pods of'], ['backend', 'Sends requests to'],
-  ['requires', 'Requires'], ['by', 'Named by'],
+  ['requires', 'Requires'], ['by', 'Referenced by'],
 ];
 
 // Detail is all that is known of an object.
@@ -25,8 +25,8 @@ export function Detail({ object, query }: { object: PolicyObject; query: Record<
           <ul class="conditions">{object.conditions.map((c, i) => <Condition key={i} condition={c} />)}</ul>
         </section>
       )}
-      <section aria-label="What it says">
-        <h3>What it says</h3>
+      <section aria-label="Spec">
+        <h3>Spec</h3>
         <dl class="spec">
           {object.facts.map((f, i) => (
             <div key={i}>
@@ -51,13 +51,13 @@ export function Detail({ object, query }: { object: PolicyObject; query: Record<
         </dl>
       </section>
       {object.traffic && object.traffic.length > 0 && (
-        <section aria-label="What it did">
-          <h3>What it did in the window</h3>
+        <section aria-label="Traffic">
+          <h3>Traffic in the time window</h3>
           <Table id="traffic" caption={`The requests of ${object.kind} ${object.name}`} columns={columns} rows={object.traffic}
             rowKey={(t) => [t.result, t.unit, t.server, t.route, t.authorization, t.service?.namespace, t.service?.name, t.port].join('|')} />
         </section>
       )}
-      {object.traffic?.length === 0 && <p class="faint">Nothing met it in the window.</p>}
+      {object.traffic?.length === 0 && <p class="faint">Nothing matched it in the time window.</p>}
       <Command>{object.command}</Command>
     </div>
   );
@@ -68,7 +68,7 @@ function Condition({ condition: c }: { condition: PolicyCondition }) {
     <li>
       <Badge tone={tones[c.state]}><span><bdi>{c.type}</bdi>: {c.status}</span></Badge>
       <div>
-        {c.parent && <p class="soft">at <bdi>{c.parent}</bdi>, says <bdi>{c.controller}</bdi></p>}
+        {c.parent && <p class="soft">on <bdi>{c.parent}</bdi>, by <bdi>{c.controller}</bdi></p>}
         {(c.message || c.reason !== c.type) && <p><bdi>{c.message || c.reason}</bdi></p>}
         {c.state === 'pending' && <p class="faint">This is about an earlier generation of the object.</p>}
       </div>

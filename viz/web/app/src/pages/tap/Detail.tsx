@@ -195,7 +195,7 @@ function Timings({ row, rows, whole }: { row: Row; rows: Row[]; whole: boolean }
             <i class="key wait" /> until the response begins <i class="key body" /> until its end.{' '}
           </>
         ) : null}
-        {trace === '' && hops.length > 1 && 'The two sides are matched by their ends, path and time. '}
+        {trace === '' && hops.length > 1 && 'The two sides are matched by client, server, path and time. '}
         {proxies > 1 && 'Clocks of different nodes may differ by some milliseconds. '}
         {row.request &&
           hops.length === 1 &&
@@ -263,7 +263,7 @@ function Value({ header }: { header: TapHeader }) {
   return <bdi>{header.valueStr}</bdi>;
 }
 
-// Copies has what people take with them: the request as curl, and the command that shows requests like it.
+// Copies has what people can copy: the request as curl, and the command that shows requests like it.
 function Copies({ row, params }: { row: Row; params: Params }) {
   const target = targetOf(params)!;
   const curl = curlOf(row);
@@ -279,7 +279,7 @@ function Copies({ row, params }: { row: Row; params: Params }) {
   );
   return (
     <section aria-labelledby="copies">
-      <h3 id="copies">Take it with you</h3>
+      <h3 id="copies">Copy</h3>
       {curl && (
         <>
           <p class="tap-copy">

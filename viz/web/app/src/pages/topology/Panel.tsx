@@ -53,9 +53,9 @@ function GoldenFacts(props: { of: TopologyNode | TopologyEdge }) {
 }
 
 const about: Record<string, string> = {
-  unmeshed: 'Clients without a proxy. They send no mesh TLS, so nothing names them. TCP probes of the kubelet look the same.',
-  external: 'An address of no object of the cluster. Its traffic has no identity in the mesh.',
-  identity: 'The server saw this identity, but its own proxy has no numbers here, so its workload is not known.',
+  unmeshed: 'Clients without a proxy. They use no mesh TLS, so they have no identity. TCP probes of the kubelet look the same.',
+  external: 'An address that no object of the cluster has. It has no identity in the mesh.',
+  identity: 'A client with this identity. Its own proxy reports no numbers here, so its workload is not known.',
   hidden: 'Workloads in namespaces that you may not read. You need the verb list on their pods and workloads.',
   pods: 'Endpoints of Services in this namespace that belong to no workload, such as those of the API server.',
 };
@@ -78,7 +78,7 @@ function NodePanel({ page, node, onSelect }: PanelProps & { node: TopologyNode }
       )}
       {about[node.kind] && <p class="about">{about[node.kind]}</p>}
       {node.numbersKnown && node.meshed > 0 && <><h3>Requests served</h3><GoldenFacts of={node} /></>}
-      {outside && <p class="about">The topology of its namespace has its numbers.</p>}
+      {outside && <p class="about">Its numbers are in the topology of its namespace.</p>}
       <p class="panel-links">
         {own && <a class="button" href={linkTo(own, query, { namespace: null })}>Workload</a>}
         {isWorkload(node) && node.meshed > 0 && <a class="button" href={tapLink(query, node)}>Tap</a>}
@@ -151,7 +151,7 @@ function EdgePanel({ page, edge, onSelect }: PanelProps & { edge: TopologyEdge }
         <End title="To" node={to} onSelect={onSelect} />
       </div>
       <p class="badges"><SecurityBadge edge={edge} /></p>
-      <h3>{from.kind === 'unmeshed' ? 'Requests, as the server saw them' : 'Requests, as the client saw them'}</h3>
+      <h3>{from.kind === 'unmeshed' ? 'Requests, as the server counted them' : 'Requests, as the client counted them'}</h3>
       <GoldenFacts of={edge} />
       {edge.readBytes + edge.writeBytes > 0 && (
         <p class="about" title={edge.command}>{bytes(edge.readBytes)} read, {bytes(edge.writeBytes)} written</p>

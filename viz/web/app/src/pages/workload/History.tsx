@@ -15,7 +15,7 @@ import { lastOf, leastOf } from './past';
 export const spans = ['10m', '1h', '6h'];
 export const defaultSpan = '1h';
 
-// Spark is the line of the last 10 minutes below a figure; nothing if the past is not known.
+// Spark is the line of the last 10 minutes below a figure; nothing if the history is not known.
 export function Spark(props: { past: Past; of: 'success' | 'rps' | 'p50' | 'p95' | 'p99' }) {
   const { page } = props.past;
   if (!page || page.missing !== '' || page.times.length < 2) return null;
@@ -46,7 +46,7 @@ export function History({ of }: { of: Ref }) {
 }
 
 function Frame(props: { children?: ComponentChildren }) {
-  return <div class="card chart-card">{props.children ?? <div class="chart-wait" role="status"><span class="faint">Reading the past…</span></div>}</div>;
+  return <div class="card chart-card">{props.children ?? <div class="chart-wait" role="status"><span class="faint">Reading the history…</span></div>}</div>;
 }
 
 function Charts({ page }: { page: HistoryPage }) {
@@ -54,7 +54,7 @@ function Charts({ page }: { page: HistoryPage }) {
   const success = toneOf(lastOf(page.success));
   const known = page.rps.some((v) => v !== null);
   if (!known) {
-    return <Missing text={`Prometheus has no numbers of proxies in the last ${last(page.span)}`} remedy="It reads them every 10 seconds. `tulle viz check` says more." />;
+    return <Missing text={`Prometheus has no numbers of proxies in the last ${last(page.span)}`} remedy="It scrapes the proxies every 10 seconds. `tulle viz check` says more." />;
   }
   return (
     <div class="charts">

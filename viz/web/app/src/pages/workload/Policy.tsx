@@ -18,7 +18,7 @@ function Place(props: { server: string }) {
 
 const clientOf = (d: DenialRow) => d.hidden ? 'a client that you may not see' : d.overflow ? 'further clients' : d.client || 'a client without an identity';
 
-// Denials says who was denied.
+// Denials is a table of the denied clients.
 export function Denials(props: { rows: DenialRow[]; window: string; command: string }) {
   const columns: Column<DenialRow>[] = [
     { key: 'client', title: 'Denied client', sort: clientOf, cell: (d) => <span class="denied"><Icon name="denied" />
@@ -29,15 +29,15 @@ export function Denials(props: { rows: DenialRow[]; window: string; command: str
     { key: 'what', title: 'What', sort: (d) => Number(d.connections), cell: (d) => <span class="soft">{d.connections ? 'connections' : 'requests'}</span> },
     { key: 'rps', title: 'Rate', numeric: true, sort: (d) => -d.rps, cell: (d) => <Rps value={d.rps} title={d.command} /> },
   ];
-  return <Table id="denied" caption="Who was denied" columns={columns} rows={props.rows}
+  return <Table id="denied" caption="Denied clients" columns={columns} rows={props.rows}
     rowKey={(d) => `${d.client}/${d.hidden}/${d.overflow}/${d.server}/${d.route}/${d.reason}/${d.connections}`}
-    empty={<Nothing><Icon name="check" class="ok-text" /> Policy denied nobody in the last {last(props.window)}.</Nothing>} />;
+    empty={<Nothing><Icon name="check" class="ok-text" /> Policy denied no client in the last {last(props.window)}.</Nothing>} />;
 }
 
-// Authorizations says what let requests in.
+// Authorizations is a table of what allowed requests.
 export function Authorizations(props: { rows: AuthorizationRow[]; command: string }) {
   const columns: Column<AuthorizationRow>[] = [
-    { key: 'authorization', title: 'Let in by', sort: (a) => a.authorization, cell: (a) => {
+    { key: 'authorization', title: 'Allowed by', sort: (a) => a.authorization, cell: (a) => {
       const [kind = '', name = ''] = a.authorization.split('/', 2);
       if (a.authorization === 'default/probe') return <span class="soft">the kubelet’s probes</span>;
       return kind === 'default' ? <span class="soft">default policy <Name most={34}>{name}</Name></span> : <Name most={40}>{a.authorization}</Name>;
@@ -47,6 +47,6 @@ export function Authorizations(props: { rows: AuthorizationRow[]; command: strin
       : <span class="faint">{none}</span> },
     ...goldenColumns<AuthorizationRow>((a) => a, () => props.command),
   ];
-  return <Table id="authorizations" caption="What let requests in" columns={columns} rows={props.rows.filter((a) => a.authorization !== '')}
+  return <Table id="authorizations" caption="What allowed requests" columns={columns} rows={props.rows.filter((a) => a.authorization !== '')}
     rowKey={(a) => `${a.server}/${a.route}/${a.authorization}`} empty={<Nothing>No requests arrived, and no authorization is known.</Nothing>} />;
 }

@@ -51,7 +51,7 @@ export function Routes(props: { rows: RouteRow[]; own: string; query: Record<str
     rowKey={(r) => `${r.namespace}/${r.service}:${r.port}/${r.kind}/${r.route}`} empty={<Nothing>{props.empty}</Nothing>} />;
 }
 
-// Splits shows where the requests of routes with weights go: what the weights ask for beside what flows.
+// Splits shows the expected and the observed shares of the backends of routes with weights.
 export function Splits({ rows, own }: { rows: RouteRow[]; own: string }) {
   return (
     <div class="splits">
@@ -87,7 +87,7 @@ export function Splits({ rows, own }: { rows: RouteRow[]; own: string }) {
 
 const width = 120;
 
-// Bar is the share that flows, with a mark at the share that the weights ask for.
+// Bar is the observed share, with a mark at the share that the weights ask for.
 function Bar(props: { share: number | null; expected: number | null; off: boolean }) {
   const { share, expected } = props;
   const x = expected === null ? 0 : Math.min(width - 1, Math.max(1, expected * width));
@@ -99,7 +99,7 @@ function Bar(props: { share: number | null; expected: number | null; off: boolea
         {expected !== null && <path class="expected" d={`M${x} 0v12`} />}
       </svg>
       <span class="number">{share === null ? none : percent(share)}</span>
-      {props.off && <span title="What flows is far from what the weights ask for"><Icon name="warning" /><span class="unseen">differs from the weights</span></span>}
+      {props.off && <span title="The observed share is far from the share that the weights ask for"><Icon name="warning" /><span class="unseen">differs from the weights</span></span>}
     </span>
   );
 }

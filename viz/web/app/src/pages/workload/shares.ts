@@ -6,7 +6,7 @@ export function serviceOf(r: Pick<RouteRow, 'namespace' | 'service' | 'port'>, o
   return `${r.service}${r.namespace === '' || r.namespace === own ? '' : `.${r.namespace}`}${r.port === '' ? '' : `:${r.port}`}`;
 }
 
-// splitsOf returns the rows that several backends share, or whose weights ask for something.
+// splitsOf returns the rows with several backends, or with an invalid one.
 export function splitsOf(rows: RouteRow[]): RouteRow[] {
   return rows.filter((r) => r.backends.length > 1 || r.backends.some((b) => b.invalid !== ''));
 }
@@ -17,12 +17,12 @@ export interface Share {
   expected: number | null;
   success: number | null;
   invalid: string;
-  off: boolean; // whether what flows is far from what is expected
+  off: boolean; // whether the observed share is far from the expected one
 }
 
 // Below this rate of attempts, chance alone spreads shares widely.
 const few = 0.5;
-// far is how far from the expected share a share may be.
+// far is the largest difference between the observed and the expected share that is not marked.
 const far = 0.1;
 
 // sharesOf returns the backends of a route, the largest expected share first. A split that differs is marked, but
