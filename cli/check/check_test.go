@@ -6,6 +6,8 @@ import (
 	"os"
 	"strings"
 	"testing"
+
+	"github.com/tulle-mesh/tulle/cli/cluster"
 )
 
 // TestIsTransient waits while any part of a failure is transient.
@@ -60,5 +62,14 @@ func TestWriteShowsNoControlCharacters(t *testing.T) {
 	}
 	if strings.ContainsAny(out.String(), "\x1b\a\u202e") || strings.Contains(out.String(), "\n    √") {
 		t.Errorf("got %q", out.String())
+	}
+}
+
+// TestAPanicIsAFailedCheck: the dashboard looks in the background, and must go on.
+func TestAPanicIsAFailedCheck(t *testing.T) {
+	report := Look(t.Context(), Options{Connect: func() (*cluster.Client, error) { panic("mistake") }})
+	if len(report.Groups) != 1 || report.Groups[0].Checks[0].Result != "error" ||
+		!strings.Contains(report.Groups[0].Checks[0].Message, "mistake") {
+		t.Errorf("got %+v", report)
 	}
 }

@@ -52,8 +52,15 @@ type Certificate struct {
 	Err error
 }
 
-// Look asks all questions once. It does not wait for failures that may pass.
-func Look(ctx context.Context, opts Options) Report {
+// Look asks all questions once. It does not wait for failures that may pass. A panic of a check is a failed check: the
+// caller serves others too.
+func Look(ctx context.Context, opts Options) (report Report) {
+	defer func() {
+		if panicked := recover(); panicked != nil {
+			report = Report{Groups: []Group{{Name: "tulle", Checks: []Answer{{Text: "the checks run to their end",
+				Result: string(failed), Message: fmt.Sprintf("panic: %v", panicked), Hint: hintBase}}}}}
+		}
+	}()
 	f := gather(ctx, opts, nil)
 	return Report{Groups: groups(examine(checks(opts), f)), Certificates: certificates(f)}
 }

@@ -5,12 +5,12 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"sync"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/tulle-mesh/tulle/mesh"
 	"github.com/tulle-mesh/tulle/viz/authz"
+	"github.com/tulle-mesh/tulle/viz/parts"
 	"github.com/tulle-mesh/tulle/viz/resource"
 	"github.com/tulle-mesh/tulle/viz/stat"
 	"github.com/tulle-mesh/tulle/viz/subject"
@@ -103,7 +103,7 @@ func readOverview(ctx context.Context, s Sources, q Query) (*overview, error) {
 		return nil, err
 	}
 	var errs [4]error
-	var questions sync.WaitGroup
+	var questions parts.Group
 	questions.Go(func() {
 		o.namespaces, errs[0] = stat.Rows(ctx, s.Numbers, s.Objects, stat.Request{Request: of, Unmeshed: true})
 	})

@@ -13,6 +13,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
+	"github.com/tulle-mesh/tulle/viz/metrics"
 	"github.com/tulle-mesh/tulle/viz/metricstest"
 	"github.com/tulle-mesh/tulle/viz/resource"
 	"github.com/tulle-mesh/tulle/viz/stat"
@@ -184,5 +185,38 @@ func TestOverviewWithoutTheRightToListNamespaces(t *testing.T) {
 	s.Objects = c
 	if _, err := Overview(t.Context(), s, Query{Namespace: "shop", Window: time.Minute}); !apierrors.IsForbidden(err) {
 		t.Errorf("a namespace in which the viewer may list nothing: %v", err)
+	}
+}
+
+// panickingSource panics in whatever goroutine asks it.
+type panickingSource struct{}
+
+// Ask implements metrics.Source.
+func (panickingSource) Ask(context.Context, time.Duration, []metrics.Query) (metrics.Answer, error) {
+	panic("mistake")
+}
+
+// TestAPanicStaysInItsPage: it must not end the server, which recovers what a page panics with.
+func TestAPanicStaysInItsPage(t *testing.T) {
+	s := overviewSources(t)
+	s.Numbers = panickingSource{}
+	q := Query{Namespace: "shop", Kind: "deploy", Name: "web", Window: time.Minute}
+	for name, build := range map[string]func() error{
+		"Overview": func() (err error) { _, err = Overview(t.Context(), s, q); return },
+		"Policies": func() (err error) { _, err = Policies(t.Context(), s, q); return },
+		"Workload": func() (err error) { _, err = Workload(t.Context(), s, q); return },
+	} {
+		err := errors.New("not called")
+		func() {
+			defer func() {
+				if panicked := recover(); panicked != nil {
+					err = fmt.Errorf("%v", panicked)
+				}
+			}()
+			err = build()
+		}()
+		if err == nil || !strings.Contains(err.Error(), "mistake") {
+			t.Errorf("%s: the panic is lost: %v", name, err)
+		}
 	}
 }

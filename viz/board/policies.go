@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -16,6 +15,7 @@ import (
 	"github.com/tulle-mesh/tulle/mesh"
 	"github.com/tulle-mesh/tulle/viz/authz"
 	"github.com/tulle-mesh/tulle/viz/objects"
+	"github.com/tulle-mesh/tulle/viz/parts"
 	"github.com/tulle-mesh/tulle/viz/resource"
 	"github.com/tulle-mesh/tulle/viz/routes"
 	"github.com/tulle-mesh/tulle/viz/subject"
@@ -206,7 +206,7 @@ func policyStateOrder(state string) int {
 func (p *policies) read(ctx context.Context, s Sources) error {
 	var listErr, clientsErr error
 	var decidedNotes, routedNotes []string
-	var questions sync.WaitGroup
+	var questions parts.Group
 	listed := make(chan struct{}) // closed when objects and unread are known
 	questions.Go(func() {
 		defer close(listed)
@@ -300,7 +300,7 @@ func (p *policies) readRouted(ctx context.Context, s Sources) ([]string, error) 
 	}
 	namespaces := append([]string{p.query.Namespace}, p.otherNamespaces()...)
 	answers := make([]answer, len(namespaces))
-	var questions sync.WaitGroup
+	var questions parts.Group
 	for i, namespace := range namespaces {
 		questions.Go(func() {
 			targets, err := resource.Parse([]string{"service"})

@@ -52,6 +52,7 @@ func (c *Reader) List(ctx context.Context, k resource.Kind, namespace, selector 
 	if k.Class == resource.Route {
 		groups = append(groups, resource.PolicyGroup)
 	}
+	seen := map[[2]string]bool{} // by namespace and name: a route may be of both groups
 	for _, group := range groups {
 		found, err := c.list(ctx, k.Plural, group, in, selector)
 		if err != nil {
@@ -62,9 +63,8 @@ func (c *Reader) List(ctx context.Context, k resource.Kind, namespace, selector 
 			if k.Name == resource.Namespace {
 				object.Inject = o.Annotations[mesh.InjectAnnotation]
 			}
-			same := func(p resource.Object) bool { return p.Namespace == o.Namespace && p.Name == o.Name }
-			if !slices.ContainsFunc(objects, same) {
-				objects = append(objects, object)
+			if at := [2]string{o.Namespace, o.Name}; !seen[at] {
+				seen[at], objects = true, append(objects, object)
 			}
 		}
 	}

@@ -6,6 +6,7 @@ package parts
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -140,13 +141,23 @@ func (j *batcher) pause() {
 	}
 }
 
+// askSource asks the source. A panic is an error: the parts wait for the answer.
+func (j *batcher) askSource(window time.Duration, queries []metrics.Query) (_ metrics.Answer, err error) {
+	defer func() {
+		if panicked := recover(); panicked != nil {
+			err = fmt.Errorf("ask for numbers: panic: %v", panicked)
+		}
+	}()
+	return j.source.Ask(j.ctx, window, queries)
+}
+
 // ask asks questions of one window as one batch.
 func (j *batcher) ask(questions []*partQuestion) {
 	var queries []metrics.Query
 	for _, q := range questions {
 		queries = append(queries, q.queries...)
 	}
-	answer, err := j.source.Ask(j.ctx, questions[0].window, queries)
+	answer, err := j.askSource(questions[0].window, queries)
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	for _, q := range questions {

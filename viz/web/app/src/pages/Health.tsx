@@ -328,7 +328,7 @@ function Proxies({ page, query }: { page: HealthPage; query: Record<string, stri
         hint={
           <>
             A restart updates a proxy:{' '}
-            <Command>{`kubectl rollout restart deploy -n ${namespace || page.outdated[0]?.namespace || 'NAMESPACE'}`}</Command>
+            <Command>{`kubectl rollout restart deploy -n ${quote(namespace || page.outdated[0]?.namespace || 'NAMESPACE')}`}</Command>
           </>
         }
       />
@@ -350,7 +350,7 @@ function Proxies({ page, query }: { page: HealthPage; query: Record<string, stri
           stale
           hint={
             <>
-              This says why: <Command>{`tulle check --proxy${namespace ? ` -n ${namespace}` : ''}`}</Command>
+              This says why: <Command>{`tulle check --proxy${namespace ? ` -n ${quote(namespace)}` : ''}`}</Command>
             </>
           }
         />
