@@ -257,3 +257,29 @@ func TestUpgradeMayNameVersions(t *testing.T) {
 		}
 	})
 }
+
+// TestResetBehindTheLastFramesEndsTheConnection: a reset that came with the last frames causes no event of its own, and
+// where no stream is open nothing is written that would run into it.
+func TestResetBehindTheLastFramesEndsTheConnection(t *testing.T) {
+	r := build(t, true, false, serveApp(t, http.NotFoundHandler()), Config{})
+	for range 200 {
+		c, err := net.Dial("tcp", r.first.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		send(t, c, http2.ClientPreface+"\x00\x00\x00\x04\x00\x00\x00\x00\x00")
+		frames := http2.NewFramer(io.Discard, c)
+		for acked := false; !acked; {
+			f, err := frames.ReadFrame()
+			if err != nil {
+				t.Fatal(err)
+			}
+			settings, ok := f.(*http2.SettingsFrame)
+			acked = ok && settings.IsAck()
+		}
+		send(t, c, "\x00\x00\x00\x04\x01\x00\x00\x00\x00") // needs no reply
+		_ = c.(*net.TCPConn).SetLinger(0)                  // it fails only on a closed connection
+		_ = c.Close()
+	}
+	r.first.eventually(t, "every connection ends", func() bool { return len(r.first.e.conns) == 0 })
+}

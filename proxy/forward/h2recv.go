@@ -7,6 +7,7 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/exchange"
 	"github.com/tulle-mesh/tulle/proxy/flood"
 	"github.com/tulle-mesh/tulle/proxy/h2"
+	"github.com/tulle-mesh/tulle/proxy/sock"
 )
 
 // Violations that no correct peer commits end the connection, also where RFC 9113 calls for a stream error and allows
@@ -41,6 +42,9 @@ func (c *h2Conn) receive(in []byte) (n int, err error) {
 	}
 	if c.state == h2Failed {
 		return len(in), nil
+	}
+	if len(c.streams) == 0 { // nothing will be written that would run into a reset which came with these bytes
+		return n, sock.ErrMore
 	}
 	return n, nil
 }
