@@ -2,6 +2,8 @@ package rights
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -15,6 +17,9 @@ const namespaceLabel = "namespace"
 
 // hiddenNotes replaces the notes for a viewer who may not see every namespace.
 const hiddenNotes = "Some numbers may be missing or old. Viewers who may list the pods of every namespace see why."
+
+// errHidden replaces the error of a source for such a viewer.
+var errHidden = errors.New("there are no numbers now; viewers who may list the pods of every namespace see why")
 
 // numbers is a source that removes the numbers that the viewer may not see. It asks the same question for every viewer,
 // so that all viewers share the answer.
@@ -33,11 +38,11 @@ func (n numbers) Ask(ctx context.Context, window time.Duration, queries []metric
 	if err != nil {
 		return metrics.Answer{}, err
 	}
+	l := limits{queries: queries, all: all}
 	answer, err := n.source.Ask(ctx, window, byNamespace(queries))
 	if err != nil {
-		return metrics.Answer{}, err
+		return metrics.Answer{}, l.fault(ctx, err)
 	}
-	l := limits{queries: queries, all: all}
 	if err := l.find(ctx, n.rights, answer.Samples); err != nil {
 		return metrics.Answer{}, err
 	}
@@ -59,7 +64,7 @@ func (r *Rights) History(ask AskHistory) AskHistory {
 		request.Queries = byNamespace(request.Queries)
 		history, err := ask(ctx, request)
 		if err != nil {
-			return metrics.History{}, err
+			return metrics.History{}, l.fault(ctx, err)
 		}
 		answers := make([][][]metrics.Sample, len(history.Moments))
 		for i, m := range history.Moments {
@@ -132,6 +137,19 @@ func (l *limits) find(ctx context.Context, r *Rights, answers ...[][]metrics.Sam
 	delete(found, "") // nobody sees series without a namespace
 	l.visible, err = r.Filter(ctx, slices.Collect(maps.Keys(found)))
 	return err
+}
+
+// fault returns the error of a source without its text, which may name pods of any namespace.
+func (l *limits) fault(ctx context.Context, err error) error {
+	switch {
+	case l.all:
+		return err
+	case ctx.Err() != nil:
+		return fmt.Errorf("ask for numbers: %w", ctx.Err())
+	case errors.Is(err, metrics.ErrNoHistory):
+		return metrics.ErrNoHistory
+	}
+	return errHidden
 }
 
 // notes returns the notes that the viewer may see. Notes may name pods of any namespace.

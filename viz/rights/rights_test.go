@@ -131,12 +131,13 @@ func TestQuestionsEndWithTheirViewer(t *testing.T) {
 // source has the same answer for everybody.
 type source struct {
 	answer metrics.Answer
+	err    error
 	asked  []metrics.Query
 }
 
 func (s *source) Ask(_ context.Context, _ time.Duration, queries []metrics.Query) (metrics.Answer, error) {
 	s.asked = queries
-	return s.answer, nil
+	return s.answer, s.err
 }
 
 func sample(value float64, labels ...string) metrics.Sample {
@@ -211,6 +212,33 @@ func TestNumbersOfOthersAreLeftOut(t *testing.T) {
 				t.Errorf("notes of the history (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// TestErrorsNameNoPodsOfOthers: the error of a source may name a pod of a namespace that the viewer may not see.
+func TestErrorsNameNoPodsOfOthers(t *testing.T) {
+	queries := []metrics.Query{{Metric: "a", Match: []metrics.Match{metrics.Is("namespace", "shop")}}}
+	named := errors.New("none of 2 proxies answered; pod pay/api-1: away")
+	for _, c := range []struct {
+		name      string
+		may       []string
+		err, want error
+	}{
+		{"every namespace", []string{""}, named, named},
+		{"one", []string{"shop"}, named, errHidden},
+		{"none", nil, named, errHidden},
+		{"there is no past", []string{"shop"}, fmt.Errorf("pay/api-1: %w", metrics.ErrNoHistory), metrics.ErrNoHistory},
+	} {
+		r := (&api{may: c.may}).rights()
+		if _, err := r.Numbers(&source{err: c.err}).Ask(t.Context(), time.Minute, queries); err != c.want {
+			t.Errorf("%s: error %v, want %v", c.name, err, c.want)
+		}
+		_, err := r.History(func(context.Context, metrics.HistoryRequest) (metrics.History, error) {
+			return metrics.History{}, c.err
+		})(t.Context(), metrics.HistoryRequest{Queries: queries})
+		if err != c.want {
+			t.Errorf("%s: error about the past %v, want %v", c.name, err, c.want)
+		}
 	}
 }
 

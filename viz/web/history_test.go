@@ -75,3 +75,24 @@ func TestCacheHistoryAsksAgainAfterTheStep(t *testing.T) {
 		t.Errorf("another request: %v, %v", h, err)
 	}
 }
+
+// TestOldHistoryHoldsNobodyUp: dropping an answer waits for the same request that runs again, and nobody else does.
+func TestOldHistoryHoldsNobodyUp(t *testing.T) {
+	h := &histories{all: map[string]*keptHistory{}}
+	slow := h.find("slow")
+	slow.mu.Lock() // as during a request
+	dropped := make(chan struct{})
+	go func() {
+		defer close(dropped)
+		h.drop("slow", slow, time.Minute)
+	}()
+	for range 1000 { // drop begins in one of them
+		runtime.Gosched()
+		h.find("other")
+	}
+	slow.mu.Unlock()
+	<-dropped
+	if h.all["slow"] != nil || h.all["other"] == nil {
+		t.Errorf("stored: %v", h.all)
+	}
+}
