@@ -20,6 +20,7 @@ import { Icon, type IconName } from '../ui/Icon';
 import { Name } from '../ui/Name';
 import { PageFrame } from '../ui/Page';
 import { Table, type Column } from '../ui/Table';
+import { lifetimeOf } from './health/lifetime';
 import './Health.css';
 
 const results: Record<CheckResult, { word: string; icon: IconName; tone: Tone }> = {
@@ -144,16 +145,6 @@ function Group({ group }: { group: CheckGroup }) {
   );
 }
 
-const oneDay = 86_400;
-
-// soon returns the mark of a certificate with so many seconds left of its life, by the bounds of `tulle check`.
-function soon(left: number, life: number): { tone: Tone; word: string } {
-  if (left <= 0) return { tone: 'error', word: 'Expired' };
-  if (left < 7 * oneDay && left < life / 10) return { tone: 'error', word: 'Ends very soon' };
-  if (left < 60 * oneDay && left < life / 4) return { tone: 'warning', word: 'Ends soon' };
-  return { tone: 'ok', word: 'Valid' };
-}
-
 // Certificates are lines from the start of each certificate to its end, with a mark at now.
 function Certificates({ page }: { page: HealthPage }) {
   if (page.certificates.length === 0) return null;
@@ -189,9 +180,7 @@ function Lifetime({ certificate: c, now }: { certificate: HealthCertificate; now
     );
   }
   const [from, to] = [Date.parse(c.from), Date.parse(c.to)];
-  const left = (to - now) / 1000;
-  const spent = Math.max(0, Math.min(100, (100 * (now - from)) / (to - from)));
-  const { tone, word } = soon(left, (to - from) / 1000);
+  const { tone, word, left, spent } = lifetimeOf(from, to, now);
   return (
     <div class="lifetime">
       {title}
@@ -207,7 +196,7 @@ function Lifetime({ certificate: c, now }: { certificate: HealthCertificate; now
       </div>
       <div class="left">
         <Badge tone={tone}>{word}</Badge>
-        <small>{left > 0 ? `${seconds(left)} left` : `ended ${ago(-left)}`}</small>
+        <small>{left}</small>
       </div>
     </div>
   );

@@ -3,7 +3,7 @@ import { useState } from 'preact/hooks';
 import { count } from '../format';
 import { usePageQuery } from '../link';
 import { Icon } from './Icon';
-import { orderOf, pressed, withOrder, type Order } from './order';
+import { compareValues, orderOf, pressed, withOrder, type Order } from './order';
 
 // Column is a column of a Table. Rows with a small sort value come first.
 export interface Column<R> {
@@ -33,9 +33,7 @@ export function sorted<R>(rows: R[], columns: Column<R>[], order: Order | null):
   if (!by || !order) return rows;
   const sign = order.reversed ? -1 : 1;
   return [...rows].sort((a, b) => {
-    const x = by(a), y = by(b);
-    if (typeof x === 'string' || typeof y === 'string') return sign * String(x).localeCompare(String(y));
-    return sign * (x - y);
+    return sign * compareValues(by(a), by(b));
   });
 }
 

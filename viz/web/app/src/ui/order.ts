@@ -22,6 +22,13 @@ export function withOrder(text: string | undefined, id: string, order: Order | n
   return [...others, ...(order ? [`${id}.${order.reversed ? '-' : ''}${order.key}`] : [])].join(',');
 }
 
+// compareValues compares what rows are sorted by. What is no number comes after all numbers.
+export function compareValues(x: number | string, y: number | string): number {
+  if (typeof x === 'string' || typeof y === 'string') return String(x).localeCompare(String(y));
+  const [a, b] = [Number.isNaN(x) ? Infinity : x, Number.isNaN(y) ? Infinity : y];
+  return a === b ? 0 : a < b ? -1 : 1;
+}
+
 // pressed returns the order after a press on a heading: a third press restores the first order.
 export function pressed(order: Order | null, key: string): Order | null {
   if (order?.key !== key) return { key, reversed: false };

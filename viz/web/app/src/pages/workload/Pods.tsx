@@ -28,7 +28,7 @@ export function Pods(props: { rows: PodRow[]; namespace: string; now: string; co
     { key: 'version', title: 'Proxy', sort: (p) => p.version, cell: (p) => p.meshed ? <Name most={24}>{p.version || 'not known'}</Name>
       : <Badge tone="neutral" icon="unlocked">no proxy</Badge> },
     ...goldenColumns<PodRow>((p) => p, () => props.command),
-    { key: 'certificate', title: 'Certificate ends', numeric: true, sort: (p) => p.certificateEnd ?? '~',
+    { key: 'certificate', title: 'Certificate ends', numeric: true, sort: (p) => p.certificateEnd ?? '9999',
       cell: (p) => <Certificate end={p.certificateEnd} now={props.now} /> },
   ];
   return <Table id="pods" caption="Pods" columns={columns} rows={props.rows} rowKey={(p) => p.name} empty={<Nothing>It has no pods now.</Nothing>} />;
