@@ -21,11 +21,11 @@ import (
 	"github.com/tulle-mesh/tulle/viz/subject"
 )
 
-// PoliciesPage is what the page Policies shows: the objects that route requests or decide about them, and the clients
-// that they deny.
+// PoliciesPage is what the page Policies shows: the routes and policies, and the clients that they denied.
 type PoliciesPage struct {
 	Head
-	// Objects are worst first. More counts those that are left out. Neither list is ever null.
+	// Objects are the routes and policies, worst first. More counts those that are left out. The lists of the page are
+	// never null.
 	Objects []PolicyObject `json:"objects"`
 	More    int            `json:"more"`
 	// Denials are the denied clients, the busiest first. MoreDenials counts those that are left out.
@@ -37,26 +37,27 @@ type PoliciesPage struct {
 type PolicyObject struct {
 	// ID names the object in links, as in servers.policy.linkerd.io/shop/web.
 	ID string `json:"id"`
-	// Ref's kind is as in HTTPRoute.
+	// Ref has the kind as in HTTPRoute.
 	Ref
 	Group   string    `json:"group"`
 	Created time.Time `json:"created"`
 	// State is the worst of the conditions.
 	State      string            `json:"state"`
 	Conditions []PolicyCondition `json:"conditions"`
-	// Facts are what its spec says, and Links which objects it names, selects or serves.
+	// Facts are the values of its spec, and Links the objects that it names or selects, or that name it.
 	Facts []PolicyFact `json:"facts"`
 	Links []PolicyLink `json:"links"`
 	// MoreLinks counts the links that are left out.
 	MoreLinks int `json:"moreLinks"`
-	// Traffic is what it did in the window; nil if no metrics are about its kind, or if they are not known.
+	// Traffic is the traffic that it matched in the window; nil if its kind has no metrics, or if they are not known.
 	Traffic []PolicyTraffic `json:"traffic"`
 	// Command shows the whole object.
 	Command string `json:"command"`
 }
 
-// The states of a PolicyObject besides the severities. An object is pending if the control plane has not evaluated its
-// latest generation. One without a status has the state StateNone: nobody reports on its kind.
+// The states of a PolicyObject besides the severities and StateOK. An object is pending if the control plane has not
+// evaluated its latest generation. An object without a status has the state StateNone: no controller reports on its
+// kind.
 const (
 	StatePending = "pending"
 	StateNone    = "none"
@@ -64,21 +65,21 @@ const (
 
 // PolicyCondition is one condition of an object's status.
 type PolicyCondition struct {
-	// Parent is what a route is attached to, as in Service/web; "" for other kinds. Controller is who says so.
+	// Parent is the parent of a route, as in Service/web; "" for other kinds. Controller is the controller that reports.
 	Parent     string `json:"parent"`
 	Controller string `json:"controller"`
 	Type       string `json:"type"`
 	Status     string `json:"status"`
 	Reason     string `json:"reason"`
 	Message    string `json:"message"`
-	// State is how good that is.
+	// State is the meaning of the status: a severity, StateOK or StatePending.
 	State string `json:"state"`
 }
 
-// PolicyFact is a part of an object's spec, for people.
+// PolicyFact is a value of an object's spec as text.
 type PolicyFact struct {
 	Name string `json:"name"`
-	// Values are a few of them, and More counts the others.
+	// Values are the first values, and More counts the others.
 	Values []string `json:"values"`
 	More   int      `json:"more"`
 }
@@ -88,21 +89,21 @@ const (
 	RoleParent   = "parent"   // a route is attached to it
 	RoleBackend  = "backend"  // a route sends requests to it
 	RolePods     = "pods"     // a Server selects pods of it
-	RoleTarget   = "target"   // a policy is about it
+	RoleTarget   = "target"   // a policy applies to it
 	RoleRequires = "requires" // a policy requires that the client meets it
 	RoleBy       = "by"       // it names this object as parent, target or requirement
 )
 
-// PolicyLink is another object.
+// PolicyLink is a reference to another object.
 type PolicyLink struct {
 	Role string `json:"role"`
 	Ref
-	// ID is that of a PolicyObject; "" for other kinds.
+	// ID is PolicyObject.ID; "" for kinds without a PolicyObject.
 	ID   string `json:"id"`
 	Port string `json:"port"`
 	// Detail says more, as in "2 of 3 pods".
 	Detail string `json:"detail"`
-	// Missing means that the object is not there, although the viewer may see its kind.
+	// Missing means that the object does not exist, and that the viewer could see it.
 	Missing bool `json:"missing"`
 }
 
@@ -114,23 +115,23 @@ const (
 	ResultLimited = "limited" // a rate limit refused it
 )
 
-// PolicyTraffic is requests or connections that met an object.
+// PolicyTraffic is the requests or connections that matched an object, by their result.
 type PolicyTraffic struct {
 	Result string `json:"result"`
 	// Unit is request or connection. The rate of Golden is in this unit.
 	Unit string `json:"unit"`
-	// Server, Route and Authorization are as in `tulle viz authz`; "" if the traffic met none. Service and Port are what
-	// the clients of a route asked for.
+	// Server, Route and Authorization are as in `tulle viz authz`; "" if the traffic matched none. Service and Port are
+	// those to which the clients of a route sent.
 	Server        string `json:"server"`
 	Route         string `json:"route"`
 	Authorization string `json:"authorization"`
 	Service       *Ref   `json:"service"`
 	Port          string `json:"port"`
 	Golden
-	// Actual are the requests of a route with their retries; nil if not known.
+	// ActualSuccess and ActualRPS are about the requests of a route with their retries; nil if not known.
 	ActualSuccess *float64 `json:"actualSuccess"`
 	ActualRPS     *float64 `json:"actualRPS"`
-	// Command shows the same numbers; it may be PromQL.
+	// Command shows the same numbers, or is their PromQL.
 	Command string `json:"command"`
 }
 
@@ -144,7 +145,7 @@ const (
 	maxOtherNamespaces = 8
 )
 
-// policies is what Policies reads, each part by a question of its own.
+// policies is what Policies reads. Each part has a question of its own.
 type policies struct {
 	query   Query
 	objects []objects.Configured
@@ -168,7 +169,8 @@ type policies struct {
 	notes                          []string
 }
 
-// Policies returns the objects of a namespace that route requests or decide about them, and whom they denied.
+// Policies returns the routes and policies of the link's namespace, and the clients that they denied. Missing rights
+// are notes of the page. Only if nothing is left to show, they are the error.
 func Policies(ctx context.Context, s Sources, q Query) (PoliciesPage, error) {
 	p := &policies{query: q}
 	if err := p.read(ctx, s); err != nil {
@@ -194,7 +196,7 @@ func Policies(ctx context.Context, s Sources, q Query) (PoliciesPage, error) {
 
 var policyStatesWorstFirst = []string{SeverityError, SeverityWarning, StatePending}
 
-// policyStateOrder is small for what needs a look. The other states are alike.
+// policyStateOrder returns a small number for a state that needs attention. All other states are equal.
 func policyStateOrder(state string) int {
 	if i := slices.Index(policyStatesWorstFirst, state); i >= 0 {
 		return i
@@ -202,7 +204,7 @@ func policyStateOrder(state string) int {
 	return len(policyStatesWorstFirst)
 }
 
-// read asks the questions at the same time, because a source that reads the proxies takes the window for each.
+// read asks its questions concurrently, because a source that reads the proxies takes the window for each.
 func (p *policies) read(ctx context.Context, s Sources) error {
 	var listErr, clientsErr error
 	var decidedNotes, routedNotes []string

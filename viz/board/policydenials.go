@@ -24,34 +24,34 @@ import (
 // PolicyDenial is a client that policy denied at one port of a workload, why, and what would allow it.
 type PolicyDenial struct {
 	Workload Ref `json:"workload"`
-	// Gone means that Workload is a pod that is no longer there, so its workload is not known.
+	// Gone means that Workload is a pod that no longer exists, so its workload is not known.
 	Gone bool   `json:"gone"`
 	Port string `json:"port"`
 	// Client is an identity as `tulle viz edges` writes it, as in web.shop; "" without one. ClientKind says what is known
 	// of the client.
 	Client     string `json:"client"`
 	ClientKind string `json:"clientKind"`
-	// Server is the Server that decided; nil for a port without one. AccessPolicy is the Server's, or the default of the
-	// port; "" if it is not known.
+	// Server is the Server that decided; nil for a port without one. AccessPolicy is that of the Server, or the default
+	// of the port; "" if not known.
 	Server       *PolicyLink `json:"server"`
 	AccessPolicy string      `json:"accessPolicy"`
-	// Route is the route that the requests matched; nil without.
+	// Route is the route that the requests matched; nil if none.
 	Route *PolicyLink `json:"route"`
-	// Reason is a word of the metrics.
+	// Reason is the label reason of the metrics.
 	Reason string `json:"reason"`
-	// Unit and RPS say how often, as in a PolicyTraffic.
+	// RPS is the denied requests or connections per second. Unit is as in a PolicyTraffic.
 	Unit string  `json:"unit"`
 	RPS  float64 `json:"rps"`
-	// Rule says which rule decided, and Remedy what would allow the client.
+	// Rule is a sentence about the rule that decided, and Remedy one about what would allow the client.
 	Rule   string `json:"rule"`
 	Remedy string `json:"remedy"`
 	// Others are the authorizations that allow other clients there.
 	Others []PolicyLink `json:"others"`
-	// Try is the command of `tulle policy what-if` with objects that would allow the client; "" if there are none.
+	// Try is a `tulle policy what-if` command with objects that would allow the client; "" if no objects would.
 	Try string `json:"try"`
 	// Logs is the command that shows the log lines of such denials.
 	Logs string `json:"logs"`
-	// Command shows the number; it is PromQL.
+	// Command is the PromQL of the number.
 	Command string `json:"command"`
 }
 
@@ -63,7 +63,7 @@ const (
 	ClientOverflow = "overflow" // beyond the bound of the proxy's metrics
 )
 
-// denialKey tells the denials of a page apart.
+// denialKey has the fields by which the denials of a page differ.
 type denialKey struct {
 	workload Ref
 	gone     bool
@@ -108,7 +108,7 @@ func compareRefs(a, b Ref) int {
 	return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Name, b.Name))
 }
 
-// denialExplainer says of each denial which rule decided, and what would allow the client.
+// denialExplainer finds the rule that decided about a denial, and what would allow the client.
 type denialExplainer struct {
 	*policies
 	objects []PolicyObject
@@ -163,10 +163,10 @@ func (e *denialExplainer) maySee(namespace string) bool {
 // hasLogs reports whether `kubectl logs` takes a kind. Owner references of pods can name any other kind.
 func hasLogs(kind string) bool { return kind == "pod" || isWorkload(kind) && kind != "cronjob" }
 
-// isName reports whether an object can have the name, which came with metrics. Then a command may have it too.
+// isName reports whether a name from metrics is a valid name of an object. Only such a name is put into a command.
 func isName(name string) bool { return len(validation.IsDNS1123Subdomain(name)) == 0 }
 
-// find returns the link to an object that metrics name.
+// find returns a link to an object that metrics name.
 func (e *denialExplainer) find(kind, group, namespace, name string) *PolicyLink {
 	l := &PolicyLink{Ref: Ref{Kind: kind, Namespace: namespace, Name: name}}
 	if k, ok := kinds.Find(kinds.Configuration(), group, kind); ok {
@@ -225,8 +225,8 @@ func mayAuthorize(d PolicyDenial) bool {
 	return false
 }
 
-// try returns the command that evaluates objects that would allow the client; "" if a name is not one that objects can
-// have. The objects are text of the cluster within a quoted here-document, in which the shell expands nothing.
+// try returns the what-if command with objects that would allow the client; "" if a name is not valid. The objects
+// stand in a quoted here-document, in which the shell expands nothing, because their names come from the cluster.
 func (e *denialExplainer) try(key denialKey, d PolicyDenial, id mesh.ID) string {
 	permission := learn.Permission{Client: id, Taken: map[mesh.Ref]bool{}, Opaque: key.Opaque}
 	namespace := key.workload.Namespace
@@ -270,7 +270,7 @@ func (e *denialExplainer) labelled(workload Ref) bool {
 	return false
 }
 
-// ruleText says which rule decided.
+// ruleText returns a sentence about the rule that decided.
 func ruleText(d PolicyDenial) string {
 	if d.Server == nil {
 		return fmt.Sprintf("No Server selects port %s. The default inbound policy %s decides.", d.Port, d.AccessPolicy)
@@ -298,7 +298,7 @@ func ruleText(d PolicyDenial) string {
 	return where + " decides: " + proxyauthz.Reason(d.Reason).Explain() + "."
 }
 
-// remedyText says what would allow the client.
+// remedyText returns a sentence about what would allow the client.
 func remedyText(d PolicyDenial) string {
 	const byAddress = "If it cannot be meshed, authorize its address with a NetworkAuthentication. The log of the proxy " +
 		"has the address."

@@ -30,7 +30,7 @@ func (o *PolicyObject) addFact(name string, values ...string) {
 	}
 }
 
-// describe adds the facts and the links of an object's spec.
+// describe adds the facts and the links from an object's spec.
 func (p *policies) describe(o *PolicyObject, typed metav1.Object) {
 	switch t := typed.(type) {
 	case *v1alpha1.Server:
@@ -72,7 +72,7 @@ func (p *policies) describe(o *PolicyObject, typed metav1.Object) {
 	}
 }
 
-// addTarget adds the object that a policy is about.
+// addTarget adds a link to the object to which a policy applies.
 func (o *PolicyObject) addTarget(r v1alpha1.LocalRef) {
 	namespace := o.Namespace
 	if r.Kind == "Namespace" {
@@ -87,7 +87,7 @@ func (o *PolicyObject) addLink(role, group, kind, namespace, name string) *Polic
 	if k, ok := kinds.Find(kinds.Configuration(), group, kind); ok {
 		l.ID = policyID(k, namespace, name)
 	} else if kind == "Service" || kind == "Namespace" {
-		l.Kind = strings.ToLower(kind) // as pages are named
+		l.Kind = strings.ToLower(kind) // as in the links of pages
 	}
 	o.Links = append(o.Links, l)
 	return &o.Links[len(o.Links)-1]
@@ -103,7 +103,7 @@ func (p *policies) describeServer(o *PolicyObject, t *v1alpha1.Server) {
 	o.addFact("Selects pods with", selectorText(t.Spec.PodSelector))
 	selector, err := metav1.LabelSelectorAsSelector(t.Spec.PodSelector)
 	if err != nil {
-		return // the status says so
+		return // the status reports the mistake
 	}
 	selected, all := map[Ref]int{}, map[Ref]int{}
 	for _, pod := range p.podsOf(t.Namespace) {
@@ -140,7 +140,7 @@ func (p *policies) podsOf(namespace string) []*corev1.Pod {
 
 func accessPolicyOf(t *v1alpha1.Server) string { return cmp.Or(t.Spec.AccessPolicy, string(mesh.Deny)) }
 
-// workloadOf returns the workload of a pod as people name it, or the pod.
+// workloadOf returns the owner of a pod that people know, such as the Deployment instead of the ReplicaSet, or the pod.
 func workloadOf(pod *corev1.Pod) Ref {
 	if kind, name := podowner.Of(pod); kind != "" {
 		return Ref{Kind: kind, Namespace: pod.Namespace, Name: name}

@@ -15,7 +15,7 @@ import (
 	"github.com/tulle-mesh/tulle/viz/objects"
 )
 
-// unreadNotes say which kinds the page does not have, and why.
+// unreadNotes returns notes about the kinds that the page does not have, and why.
 func unreadNotes(unread []objects.Unread, namespace string) (notes []string) {
 	where := "all namespaces"
 	if namespace != "" {
@@ -41,7 +41,7 @@ func policyID(k kinds.Kind, namespace, name string) string {
 	return k.Definition() + "/" + namespace + "/" + name
 }
 
-// newPolicyObject returns what the object itself says.
+// newPolicyObject returns the object with its status, without facts, links and traffic.
 func newPolicyObject(s objects.Configured) PolicyObject {
 	o := PolicyObject{
 		ID:  policyID(s.Kind, s.Object.GetNamespace(), s.Object.GetName()),
@@ -79,11 +79,11 @@ func policyState(conditions []PolicyCondition) string {
 	}).State
 }
 
-// partlyIgnored is the type of the Gateway API's condition that is True when something is wrong.
+// partlyIgnored is the type of the Gateway API's only condition that is True when something is wrong.
 var partlyIgnored = string(gatewayv1.RouteConditionPartiallyInvalid)
 
-// newPolicyCondition evaluates a condition for an object of a generation. Conditions of the Gateway API are True when
-// all is well, with one exception.
+// newPolicyCondition returns a condition with its state, for an object of a generation. Conditions of the Gateway API
+// are True when all is well, with one exception.
 func newPolicyCondition(c metav1.Condition, generation int64) PolicyCondition {
 	out := PolicyCondition{Type: c.Type, Status: string(c.Status), Reason: c.Reason, Message: c.Message, State: StateOK}
 	switch {
@@ -113,7 +113,7 @@ func parentText(r gatewayv1.ParentReference) string {
 	return text
 }
 
-// build returns the objects with all that is known of them.
+// build returns the objects with their facts, links and traffic.
 func (p *policies) build() []PolicyObject {
 	out := []PolicyObject{}
 	index := map[string]int{}
@@ -148,7 +148,7 @@ func (p *policies) build() []PolicyObject {
 	return out
 }
 
-// boundLinks leaves out links that are twice there, and those of a role beyond maxRoleLinks.
+// boundLinks leaves out duplicate links, and the links of a role beyond maxRoleLinks.
 func (o *PolicyObject) boundLinks() {
 	counts, last := map[string]int{}, PolicyLink{}
 	o.Links = slices.DeleteFunc(o.Links, func(l PolicyLink) bool {
@@ -165,10 +165,10 @@ func (o *PolicyObject) boundLinks() {
 	})
 }
 
-// roles are in the order in which a page shows them.
+// roles are the roles in the order of the page.
 var roles = []string{RoleParent, RoleTarget, RolePods, RoleBackend, RoleRequires, RoleBy}
 
-// reads reports whether the page lists the objects of the kind and the namespace of an ID.
+// reads reports whether the page lists the objects of the kind and the namespace in an ID.
 func (p *policies) reads(id string) bool {
 	definition, rest, _ := strings.Cut(id, "/")
 	namespace, _, _ := strings.Cut(rest, "/")

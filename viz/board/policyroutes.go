@@ -63,7 +63,7 @@ func (o *PolicyObject) describeHTTPRoute(group, kind string, spec gatewayv1.HTTP
 	o.addRules(len(spec.Rules), matches)
 }
 
-// addParents adds the links to what a route is attached to. group and kind are those of a reference without them.
+// addParents adds links to the parents of a route. group and kind are the defaults of a reference.
 func (o *PolicyObject) addParents(group, kind string, refs []gatewayv1.ParentReference) {
 	for _, r := range refs {
 		l := o.addLink(RoleParent, textOr(r.Group, group), textOr(r.Kind, kind), textOr(r.Namespace, o.Namespace),
@@ -108,7 +108,7 @@ func textOr[T ~string](p *T, otherwise string) string {
 	return string(*p)
 }
 
-// httpMatchText writes a match, as in GET /books* header x-test.
+// httpMatchText writes a match, as in GET /books/* header x-test.
 func httpMatchText(m gatewayv1.HTTPRouteMatch) string {
 	var parts []string
 	if m.Method != nil {

@@ -18,7 +18,7 @@ const (
 	UnitConnection = "connection"
 )
 
-// count adds what the object did in the window.
+// count adds the traffic that the object matched in the window.
 func (p *policies) count(o *PolicyObject, object metav1.Object) {
 	var isOwn func(authz.Row) bool
 	switch o.Kind {
@@ -72,7 +72,7 @@ func (p *policies) decidedTraffic(r authz.Row) PolicyTraffic {
 	return t
 }
 
-// ownRoute returns the name of a route; "" for the one that stands for a Server without routes.
+// ownRoute returns the name of a route; "" for default, which stands for a Server without routes.
 func ownRoute(name string) string {
 	if name == "default" {
 		return ""
@@ -80,7 +80,7 @@ func ownRoute(name string) string {
 	return name
 }
 
-// countConnections adds the connections that are not HTTP, which viz/authz has no rows of.
+// countConnections adds the connections other than HTTP, which have no rows in viz/authz.
 func (p *policies) countConnections(o *PolicyObject, isOwn func(authz.Row) bool) {
 	if p.podsErr != nil {
 		return
@@ -103,7 +103,7 @@ func (p *policies) countConnections(o *PolicyObject, isOwn func(authz.Row) bool)
 	}
 }
 
-// countLimited adds the requests that a rate limit refused.
+// countLimited adds the requests that the rate limit refused.
 func (p *policies) countLimited(o *PolicyObject) {
 	if p.podsErr != nil || p.lacks("requests that rate limits refused", p.limitedErr) {
 		return
@@ -117,7 +117,7 @@ func (p *policies) countLimited(o *PolicyObject) {
 	}
 }
 
-// lacks reports whether numbers could not be read. Then a note says so; the page repeats no note.
+// lacks reports whether numbers could not be read, and then adds a note. The page shows equal notes once.
 func (p *policies) lacks(what string, err error) bool {
 	if err != nil {
 		p.notes = append(p.notes, fmt.Sprintf("The %s are not shown: %v.", what, err))
