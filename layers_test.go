@@ -59,7 +59,7 @@ var layers = []struct {
 		"proxy/forward", "proxy/control", "proxy/response", "proxy/tap", "proxy/trace",
 		"viz/tap",
 		"viz/install",
-		"viz/edges", "viz/objects", "viz/parts", "viz/rights", "viz/subject",
+		"viz/edges", "viz/objects", "viz/parts", "viz/rights", "viz/spectext", "viz/subject",
 	}},
 	{"shared", []string{
 		"proxy/env",

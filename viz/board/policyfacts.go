@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -17,6 +16,7 @@ import (
 	"github.com/tulle-mesh/tulle/crds/v1alpha1"
 	"github.com/tulle-mesh/tulle/internal/podowner"
 	"github.com/tulle-mesh/tulle/mesh"
+	"github.com/tulle-mesh/tulle/viz/spectext"
 )
 
 // maxFactValues bounds the values of one fact.
@@ -46,21 +46,21 @@ func (p *policies) describe(o *PolicyObject, typed metav1.Object) {
 	case *v1alpha1.MeshTLSAuthentication:
 		identities := slices.Clone(t.Spec.Identities)
 		for _, r := range t.Spec.IdentityRefs {
-			identities = append(identities, identityRefText(r, t.Namespace))
+			identities = append(identities, spectext.IdentityRef(r, t.Namespace))
 		}
 		o.addFact("Identities", identities...)
 	case *v1alpha1.NetworkAuthentication:
-		o.addFact("Networks", networkTexts(t.Spec.Networks)...)
+		o.addFact("Networks", spectext.Networks(t.Spec.Networks)...)
 	case *v1alpha1.ServerAuthorization:
 		p.describeServerAuthorization(o, t)
 	case *v1alpha1.HTTPLocalRateLimitPolicy:
 		o.addTarget(t.Spec.TargetRef)
-		o.addFact("All clients together", limitText(t.Spec.Total))
-		o.addFact("Each client", limitText(t.Spec.Identity))
+		o.addFact("All clients together", spectext.RateLimit(t.Spec.Total))
+		o.addFact("Each client", spectext.RateLimit(t.Spec.Identity))
 		for _, override := range t.Spec.Overrides {
 			for _, c := range override.ClientRefs {
 				o.addFact(fmt.Sprintf("ServiceAccount %s.%s", c.Name, cmp.Or(c.Namespace, t.Namespace)),
-					limitText(&v1alpha1.RateLimit{RequestsPerSecond: override.RequestsPerSecond}))
+					spectext.RateLimit(&v1alpha1.RateLimit{RequestsPerSecond: override.RequestsPerSecond}))
 			}
 		}
 	case *v1alpha1.ServiceProfile:
@@ -100,7 +100,7 @@ func (p *policies) describeServer(o *PolicyObject, t *v1alpha1.Server) {
 	if t.Spec.PodSelector == nil {
 		return
 	}
-	o.addFact("Selects pods with", selectorText(t.Spec.PodSelector))
+	o.addFact("Selects pods with", spectext.Selector(t.Spec.PodSelector))
 	selector, err := metav1.LabelSelectorAsSelector(t.Spec.PodSelector)
 	if err != nil {
 		return // the status reports the mistake
@@ -148,15 +148,11 @@ func workloadOf(pod *corev1.Pod) Ref {
 	return Ref{Kind: "pod", Namespace: pod.Namespace, Name: pod.Name}
 }
 
-func selectorText(s *metav1.LabelSelector) string {
-	return cmp.Or(metav1.FormatLabelSelector(s), "any labels")
-}
-
 func (p *policies) describeServerAuthorization(o *PolicyObject, t *v1alpha1.ServerAuthorization) {
 	if t.Spec.Server.Name != "" {
 		o.addLink(RoleTarget, v1alpha1.PolicyGroup, "Server", t.Namespace, t.Spec.Server.Name)
 	} else if t.Spec.Server.Selector != nil {
-		o.addFact("Servers with", selectorText(t.Spec.Server.Selector))
+		o.addFact("Servers with", spectext.Selector(t.Spec.Server.Selector))
 		selector, err := metav1.LabelSelectorAsSelector(t.Spec.Server.Selector)
 		for _, s := range p.objects {
 			server, ok := s.Object.(*v1alpha1.Server)
@@ -179,7 +175,7 @@ func (p *policies) describeServerAuthorization(o *PolicyObject, t *v1alpha1.Serv
 		}
 		o.addFact("Identities", identities...)
 	}
-	o.addFact("Networks", networkTexts(client.Networks)...)
+	o.addFact("Networks", spectext.Networks(client.Networks)...)
 }
 
 func describeProfile(o *PolicyObject, t *v1alpha1.ServiceProfile) {
@@ -223,32 +219,4 @@ func describeGrant(o *PolicyObject, t *gatewayv1.ReferenceGrant) {
 	}
 	o.addFact("From", from...)
 	o.addFact("To", to...)
-}
-
-func identityRefText(r v1alpha1.IdentityRef, own string) string {
-	switch {
-	case r.Kind == "Namespace":
-		return "every ServiceAccount of namespace " + cmp.Or(r.Name, own)
-	case r.Name == "":
-		return "every ServiceAccount of namespace " + cmp.Or(r.Namespace, own)
-	}
-	return r.Kind + " " + r.Name + "." + cmp.Or(r.Namespace, own)
-}
-
-func networkTexts(networks []v1alpha1.Network) (out []string) {
-	for _, n := range networks {
-		text := n.CIDR
-		if len(n.Except) > 0 {
-			text += " without " + strings.Join(n.Except, ", ")
-		}
-		out = append(out, text)
-	}
-	return out
-}
-
-func limitText(l *v1alpha1.RateLimit) string {
-	if l == nil {
-		return ""
-	}
-	return strconv.FormatFloat(l.RequestsPerSecond, 'g', -1, 64) + " requests a second"
 }

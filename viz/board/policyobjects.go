@@ -13,6 +13,7 @@ import (
 	"github.com/tulle-mesh/tulle/controller/kinds"
 	"github.com/tulle-mesh/tulle/viz/metrics"
 	"github.com/tulle-mesh/tulle/viz/objects"
+	"github.com/tulle-mesh/tulle/viz/spectext"
 )
 
 // unreadNotes returns notes about the kinds that the page does not have, and why.
@@ -57,7 +58,7 @@ func newPolicyObject(s objects.Configured) PolicyObject {
 	for _, parent := range s.Status.Parents {
 		for _, c := range parent.Conditions {
 			condition := newPolicyCondition(c, s.Object.GetGeneration())
-			condition.Parent, condition.Controller = parentText(parent.ParentRef), string(parent.ControllerName)
+			condition.Parent, condition.Controller = spectext.Parent(parent.ParentRef), string(parent.ControllerName)
 			o.Conditions = append(o.Conditions, condition)
 		}
 	}
@@ -95,22 +96,6 @@ func newPolicyCondition(c metav1.Condition, generation int64) PolicyCondition {
 		out.State = SeverityError
 	}
 	return out
-}
-
-// parentText writes a parent of a route, as in Service/web:8080.
-func parentText(r gatewayv1.ParentReference) string {
-	kind := "Gateway"
-	if r.Kind != nil {
-		kind = string(*r.Kind)
-	}
-	text := kind + "/" + string(r.Name)
-	if r.Port != nil {
-		text += fmt.Sprintf(":%d", *r.Port)
-	}
-	if r.SectionName != nil {
-		text += fmt.Sprintf(" (%s)", *r.SectionName)
-	}
-	return text
 }
 
 // build returns the objects with their facts, links and traffic.

@@ -2,12 +2,12 @@ package board
 
 import (
 	"fmt"
-	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/tulle-mesh/tulle/crds/v1alpha1"
+	"github.com/tulle-mesh/tulle/viz/spectext"
 )
 
 // describeRoute adds the parents, the backends and the matches of a route of any kind.
@@ -23,7 +23,7 @@ func describeRoute(o *PolicyObject, typed metav1.Object) {
 		var matches []string
 		for _, rule := range t.Spec.Rules {
 			for _, m := range rule.Matches {
-				matches = append(matches, grpcMatchText(m))
+				matches = append(matches, spectext.GRPCMatch(m))
 			}
 			for _, b := range rule.BackendRefs {
 				o.addBackend(b.BackendRef)
@@ -54,7 +54,7 @@ func (o *PolicyObject) describeHTTPRoute(group, kind string, spec gatewayv1.HTTP
 	var matches []string
 	for _, rule := range spec.Rules {
 		for _, m := range rule.Matches {
-			matches = append(matches, httpMatchText(m))
+			matches = append(matches, spectext.HTTPMatch(m))
 		}
 		for _, b := range rule.BackendRefs {
 			o.addBackend(b.BackendRef)
@@ -66,8 +66,8 @@ func (o *PolicyObject) describeHTTPRoute(group, kind string, spec gatewayv1.HTTP
 // addParents adds links to the parents of a route. group and kind are the defaults of a reference.
 func (o *PolicyObject) addParents(group, kind string, refs []gatewayv1.ParentReference) {
 	for _, r := range refs {
-		l := o.addLink(RoleParent, textOr(r.Group, group), textOr(r.Kind, kind), textOr(r.Namespace, o.Namespace),
-			string(r.Name))
+		l := o.addLink(RoleParent, spectext.Or(r.Group, group), spectext.Or(r.Kind, kind),
+			spectext.Or(r.Namespace, o.Namespace), string(r.Name))
 		if r.Port != nil {
 			l.Port = fmt.Sprint(*r.Port)
 		}
@@ -75,8 +75,8 @@ func (o *PolicyObject) addParents(group, kind string, refs []gatewayv1.ParentRef
 }
 
 func (o *PolicyObject) addBackend(r gatewayv1.BackendRef) {
-	l := o.addLink(RoleBackend, textOr(r.Group, ""), textOr(r.Kind, "Service"), textOr(r.Namespace, o.Namespace),
-		string(r.Name))
+	l := o.addLink(RoleBackend, spectext.Or(r.Group, ""), spectext.Or(r.Kind, "Service"),
+		spectext.Or(r.Namespace, o.Namespace), string(r.Name))
 	if r.Port != nil {
 		l.Port = fmt.Sprint(*r.Port)
 	}
@@ -99,55 +99,4 @@ func (o *PolicyObject) addRules(n int, matches []string) {
 		matches = []string{"every request"}
 	}
 	o.addFact("Matches", matches...)
-}
-
-func textOr[T ~string](p *T, otherwise string) string {
-	if p == nil {
-		return otherwise
-	}
-	return string(*p)
-}
-
-// httpMatchText writes a match, as in GET /books/* header x-test.
-func httpMatchText(m gatewayv1.HTTPRouteMatch) string {
-	var parts []string
-	if m.Method != nil {
-		parts = append(parts, string(*m.Method))
-	}
-	path, kind := "/", gatewayv1.PathMatchPathPrefix
-	if m.Path != nil {
-		path = textOr(m.Path.Value, path)
-		if m.Path.Type != nil {
-			kind = *m.Path.Type
-		}
-	}
-	switch kind {
-	case gatewayv1.PathMatchPathPrefix:
-		path = strings.TrimSuffix(path, "/") + "/*"
-	case gatewayv1.PathMatchRegularExpression:
-		path = "~ " + path
-	}
-	parts = append(parts, path)
-	for _, h := range m.Headers {
-		parts = append(parts, "header "+string(h.Name))
-	}
-	for _, q := range m.QueryParams {
-		parts = append(parts, "query "+string(q.Name))
-	}
-	return strings.Join(parts, " ")
-}
-
-// grpcMatchText writes a match, as in books.Catalog/List.
-func grpcMatchText(m gatewayv1.GRPCRouteMatch) string {
-	var parts []string
-	if m.Method != nil {
-		parts = append(parts, textOr(m.Method.Service, "*")+"/"+textOr(m.Method.Method, "*"))
-	}
-	for _, h := range m.Headers {
-		parts = append(parts, "header "+string(h.Name))
-	}
-	if len(parts) == 0 {
-		return "every call"
-	}
-	return strings.Join(parts, " ")
 }
