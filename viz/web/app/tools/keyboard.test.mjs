@@ -89,6 +89,15 @@ test('a link to an object that the page lacks says so', async () => {
   assert.match(await page.locator('.elsewhere code').innerText(), /^kubectl get servers\.policy\.linkerd\.io none -n far/);
 });
 
+test('Health counts the proxies that its list leaves out, and its commands are ones of a shell', async () => {
+  await open('/health?namespace=it%27s', '#proxies');
+  const text = await page.locator('section[aria-labelledby=proxies]').innerText();
+  const shown = /v1\.3\.2\s+differs\s+(\d+)/.exec(text);
+  assert.match(text, new RegExp(`${shown[1]} proxies have another version`));
+  assert.match(text, /rollout restart deploy -n 'it'\\''s'/);
+  assert.match(text, /check --proxy -n 'it'\\''s'/);
+});
+
 test('a problem about denials leads to the page that explains them', async () => {
   await open('/', '.problems');
   await page.getByRole('link', { name: /^Policy denies/ }).first().click();

@@ -273,6 +273,7 @@ function Proxies({ page, query }: { page: HealthPage; query: Record<string, stri
     );
   }
   const total = page.versions.reduce((sum, v) => sum + v.proxies, 0);
+  const outdated = page.versions.reduce((sum, v) => sum + (v.current ? 0 : v.proxies), 0);
   const namespace = query.namespace ? quote(query.namespace) : '';
   const flags = namespace ? ` -n ${namespace}` : '';
   if (total === 0 && page.outdated.length === 0) {
@@ -307,9 +308,9 @@ function Proxies({ page, query }: { page: HealthPage; query: Record<string, stri
       <Pods
         title="Proxies of another version than the control plane"
         text={
-          page.outdated.length === 1
+          outdated === 1
             ? 'One proxy has another version than the control plane.'
-            : `${count(page.outdated.length)} proxies have another version than the control plane.`
+            : `${count(outdated)} proxies have another version than the control plane.`
         }
         pods={page.outdated}
         query={query}
@@ -317,7 +318,7 @@ function Proxies({ page, query }: { page: HealthPage; query: Record<string, stri
         hint={
           <>
             A restart updates a proxy:{' '}
-            <Command>{`kubectl rollout restart deploy -n ${quote(namespace || page.outdated[0]?.namespace || 'NAMESPACE')}`}</Command>
+            <Command>{`kubectl rollout restart deploy -n ${namespace || quote(page.outdated[0]?.namespace || 'NAMESPACE')}`}</Command>
           </>
         }
       />
@@ -339,7 +340,7 @@ function Proxies({ page, query }: { page: HealthPage; query: Record<string, stri
           stale
           hint={
             <>
-              This says why: <Command>{`tulle check --proxy${namespace ? ` -n ${quote(namespace)}` : ''}`}</Command>
+              This says why: <Command>{`tulle check --proxy${flags}`}</Command>
             </>
           }
         />
