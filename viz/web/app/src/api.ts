@@ -1,6 +1,6 @@
-// What the server answers: the JSON of viz/board and viz/web, one block a page.
+// The JSON of the server: the values of viz/board and viz/web, one block for each page.
 
-// Golden are golden metrics. Without requests all but rps are null, and rps is 0.
+// Golden has the golden metrics. Without requests rps is 0 and the others are null.
 export interface Golden {
   success: number | null; // from 0 to 1
   rps: number;
@@ -18,34 +18,34 @@ export interface Ref {
 
 export type Severity = 'error' | 'warning';
 
-// Problem is something that is wrong now.
+// Problem is something wrong that the overview reports.
 export interface Problem {
   severity: Severity;
   text: string;
   ref: Ref | null;
   page: '' | 'policies'; // the page that says more of the object's namespace; "" for the object's own
-  command: string; // what shows more; "" if nothing does
+  command: string; // shows more; "" if none does
 }
 
-// Head is what every page has.
+// Head has the fields of every page.
 export interface Head {
   at: string; // RFC 3339
   window: string; // as in 1m
   notes: string[];
 }
 
-// Refusal is why a page has no value.
+// Refusal is why a page has no value, and what the viewer can do.
 export interface Refusal {
   code: 'forbidden' | 'not_found' | 'unavailable' | 'bad_request';
   message: string;
   remedy: string;
 }
 
-// Config is what /api/config answers.
+// Config is the answer of /api/config.
 export interface Config {
   version: string;
   cluster: string; // the name of the kubeconfig's context
-  namespace: string; // the one that pages begin with; "" is all
+  namespace: string; // the one with which pages begin; "" is all
   viewer: string; // "" if not known
   grafanaURL: string; // "" if there is none
   traceURL: string;
@@ -53,8 +53,8 @@ export interface Config {
 
 // --- overview ---
 
-// State is how an object is, worst first: as bad as its worst problem, or ok; quiet without traffic, and unmeshed
-// without a proxy.
+// State is the state of an object, worst first: the severity of its worst problem, or ok. quiet is without traffic, and
+// unmeshed without a proxy.
 export type State = 'error' | 'warning' | 'ok' | 'quiet' | 'unmeshed';
 
 export interface OverviewRow extends Golden {
@@ -117,8 +117,8 @@ export interface TopologyPage extends Head {
 
 // --- policies ---
 
-// PolicyState is how an object is: as bad as its worst condition, or ok; pending if the control plane has not evaluated
-// its latest generation, and none if nobody reports on it.
+// PolicyState is the state of an object: that of its worst condition, or ok. pending means that the control plane has
+// not evaluated its latest generation, and none that no controller reports on it.
 export type PolicyState = Severity | 'pending' | 'ok' | 'none';
 
 export interface PolicyCondition {
@@ -142,14 +142,14 @@ export interface PolicyLink extends Ref {
   missing: boolean;
 }
 
-// PolicyTraffic is requests or connections that met an object; rps is in the unit.
+// PolicyTraffic is the requests or connections that matched an object; rps is in the unit.
 export interface PolicyTraffic extends Golden {
   result: 'allowed' | 'denied' | 'routed' | 'limited'; // limited: a rate limit refused them
   unit: 'request' | 'connection';
   server: string;
   route: string;
   authorization: string; // kind/name
-  service: Ref | null; // what the clients of a route asked for
+  service: Ref | null; // to which the clients of a route sent
   port: string;
   actualSuccess: number | null; // with retries
   actualRPS: number | null;

@@ -1,4 +1,4 @@
-// What the app knows of its surroundings, read once, and the namespaces that the viewer may see.
+// The configuration of the app, read once, and the names for the pickers.
 import { useEffect, useState } from 'preact/hooks';
 import type { Config, OverviewPage, TapPage } from './api';
 import { resourceOf } from './link';
@@ -28,13 +28,13 @@ export function useConfig(): Config | null {
   return now;
 }
 
-// listNamespaces returns the names of namespaces that the viewer may see: those of the overview.
+// listNamespaces returns the namespaces that the viewer may see, from the overview; null if they cannot be read.
 export async function listNamespaces(window: string | undefined): Promise<string[] | null> {
   const page = await get<OverviewPage>(`/api/page?${searchOf('overview', { window })}`);
   return page && page.namespaces.map((n) => n.name).sort();
 }
 
-// listTargets returns the workloads of a namespace that tap can watch, as the commands take them.
+// listTargets returns the workloads of a namespace that tap can watch, as in deploy/web; null if they cannot be read.
 export async function listTargets(namespace: string): Promise<string[] | null> {
   const page = await get<TapPage>(`/api/page?${searchOf('tap', { namespace })}`);
   return page && page.targets.filter((t) => t.kind !== 'namespace' && t.watchable > 0).map(resourceOf).sort();

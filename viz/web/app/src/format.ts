@@ -1,4 +1,4 @@
-// How numbers are written. The words and the units are those of the commands.
+// Writes numbers, with the words and the units of the commands.
 
 export const none = '–';
 
@@ -36,7 +36,7 @@ export function clock(time: string | number | Date): string {
   return new Date(time).toLocaleTimeString('en-GB');
 }
 
-// middle shortens a long name in its middle, where names of pods and identities differ least.
+// middle shortens a long name in its middle, because names of pods and identities differ at their ends.
 export function middle(name: string, most = 40): string {
   const letters = [...name];
   if (letters.length <= most) return name;

@@ -1,4 +1,4 @@
-// What numbers were: read again whenever there can be a new value, while somebody looks.
+// The numbers of the past, read again whenever there can be a new value.
 import { useEffect, useState } from 'preact/hooks';
 import type { HistoryPage, Ref, Refusal } from './api';
 import { searchOf } from './stream';
@@ -8,7 +8,7 @@ export interface Past {
   refusal?: Refusal;
 }
 
-// againAfter returns how many seconds to wait before the next question.
+// againAfter returns the seconds to wait before the next request.
 export function againAfter(step: number | undefined): number {
   return Math.max(15, step ?? 0);
 }
@@ -30,7 +30,7 @@ export function useHistory(of: Ref, span: string): Past {
         const answer = await fetch(`/api/page?${search}`);
         next = answer.ok ? { page: (await answer.json()) as HistoryPage } : { refusal: (await answer.json()) as Refusal };
       } catch {
-        next = {}; // the stream of the page says that the dashboard is away
+        next = {}; // the stream of the page reports that the dashboard does not answer
       }
       if (gone) return;
       if (next.page || next.refusal) set({ search, past: next });

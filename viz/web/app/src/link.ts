@@ -1,4 +1,4 @@
-// The state of a page is its address, so that everybody with the link sees the same.
+// The address has the whole state of a page, so that a link shows everybody the same.
 import { useLocation } from 'preact-iso/router';
 import type { Ref } from './api';
 
@@ -18,7 +18,7 @@ export function withParams(address: string, changes: Record<string, string | nul
   return text === '' ? path : `${path}?${text}`;
 }
 
-// linkTo returns the address of a page that keeps the window, and the namespace unless it is given.
+// linkTo returns the address of a page with the window and the namespace of the query, and then the changes.
 export function linkTo(path: string, query: Record<string, string>, changes: Record<string, string | null> = {}): string {
   const kept: Record<string, string> = {};
   for (const name of ['namespace', 'window']) if (query[name]) kept[name] = query[name];
@@ -49,7 +49,7 @@ export function pathOf(ref: Ref): string | null {
 const prefixes: Record<string, string> = { deployment: 'deploy', statefulset: 'sts', daemonset: 'ds', cronjob: 'cj', job: 'job',
   replicaset: 'rs', replicationcontroller: 'rc' };
 
-// resourceOf writes a workload as the commands take it.
+// resourceOf writes a workload as an argument of commands, as in deploy/web.
 export function resourceOf(ref: Ref): string {
   return `${prefixes[ref.kind] ?? ref.kind}/${ref.name}`;
 }

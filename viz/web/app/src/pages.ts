@@ -1,7 +1,7 @@
 // The pages of the app. A page is a file in pages/ with a default export, and a line here.
 import type { ComponentType } from 'preact';
 
-// PageProps are what each page gets: the parameters of its path and of its query.
+// PageProps are the props of each page: the parameters of its path and of its query.
 export interface PageProps {
   params: Record<string, string>;
   query: Record<string, string>;
@@ -10,9 +10,9 @@ export interface PageProps {
 export interface Page {
   path: string;
   title: string;
-  nav?: boolean; // whether the navigation has it
-  now?: boolean; // whether it is about now, so a time window has no meaning
-  local?: string[]; // parameters that name objects of the namespace
+  nav?: boolean; // whether the navigation links to it
+  now?: boolean; // whether it is about the present, so it has no time window
+  local?: string[]; // parameters that name objects of the namespace, cleared when another namespace is chosen
   load?: () => Promise<{ default: ComponentType<PageProps> }>; // missing if the page is not built yet
 }
 

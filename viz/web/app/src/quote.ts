@@ -1,6 +1,7 @@
-// Texts from links and from the cluster as words of commands that people paste into a shell.
+// Quotes texts from links and from the cluster for commands that people paste into a shell.
 
-// Characters that a terminal acts on, or that change the direction of text: what people read is not what they paste.
+// Control characters of terminals, and characters that change the direction of text: with them people would paste
+// another text than they read.
 const unsafe = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/u;
 
 // quote returns a text as one word of a shell.

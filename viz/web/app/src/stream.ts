@@ -1,8 +1,8 @@
-// One stream of updates a page, over server-sent events.
+// The stream of updates of a page, over server-sent events.
 import { useEffect, useState } from 'preact/hooks';
 import type { Head, Refusal } from './api';
 
-// Live is what a page knows: its last value, and whether that is true now.
+// Live is the last value of a page, and whether it is up to date.
 export interface Live<P> {
   state: 'loading' | 'live' | 'stale';
   page?: P;
@@ -21,7 +21,7 @@ type Listener = (status: Status) => void;
 let status: Status = { state: 'none' };
 const listeners = new Set<Listener>();
 
-// publish tells the header what it shows; a page without a stream does it itself.
+// publish sets what the header shows. A page without a stream calls it itself.
 export function publish(next: Status) {
   status = next;
   for (const l of listeners) l(next);
@@ -38,16 +38,17 @@ export function useStatus(): Status {
   return now;
 }
 
-const hiddenAfter = 15_000; // how long a page that nobody sees keeps its stream
+const hiddenAfter = 15_000; // milliseconds after which a hidden page closes its stream
 const firstRetry = 1_000;
 const lastRetry = 15_000;
 
-// staleAfter returns how old a value may get: values come every 5 s, or as often as the two before came.
+// staleAfter returns the age in milliseconds at which a value is stale. Values come every 5 s, or about previous
+// milliseconds apart.
 export function staleAfter(previous: number): number {
   return Math.max(20_000, 2.5 * previous);
 }
 
-// retryAfter returns how long to wait before the next attempt.
+// retryAfter returns the milliseconds to wait before the next attempt; attempt begins at 0.
 export function retryAfter(attempt: number): number {
   return Math.min(lastRetry, firstRetry * 2 ** attempt);
 }
@@ -59,7 +60,7 @@ export function searchOf(page: string, params: Record<string, string | undefined
   return search.toString();
 }
 
-// useStream keeps the page up to date while somebody looks at it. The parameters are those of viz/board's Query.
+// useStream keeps the page up to date while it is open. The parameters are those of viz/board's Query.
 export function useStream<P extends Head>(page: string, params: Record<string, string | undefined>): Live<P> {
   const search = searchOf(page, params);
   const [live, set] = useState<{ search: string; live: Live<P> }>({ search, live: { state: 'loading' } });
@@ -76,7 +77,7 @@ export function useStream<P extends Head>(page: string, params: Record<string, s
   return now;
 }
 
-// watch calls set with each change until its result is called.
+// watch calls set with each change. It returns a function that ends it.
 function watch<P extends Head>(search: string, set: (live: Live<P>) => void): () => void {
   let source: EventSource | undefined;
   let live: Live<P> = { state: 'loading' };
@@ -144,7 +145,7 @@ export const noSession: Refusal = {
   remedy: 'Open the address that `tulle viz dashboard` printed in your terminal.',
 };
 
-// why asks for what an EventSource does not tell: the status and the text of a refusal.
+// why returns the refusal of a stream, because an EventSource does not expose the status and the body of an answer.
 async function why(search: string): Promise<Refusal | undefined> {
   try {
     const answer = await fetch(`/api/page?${search}`);

@@ -22,7 +22,8 @@ export interface ChartProps {
   most?: number; // the value at the upper edge, if not the greatest one
 }
 
-// Chart shows lines over time. What draws it is loaded with the first chart. Its last values stand below it as text.
+// Chart shows lines over time, and their last values as text below. The library that draws is loaded with the first
+// chart.
 export function Chart(props: ChartProps) {
   const place = useRef<HTMLDivElement>(null);
   const plot = useRef<Plot | null>(null);

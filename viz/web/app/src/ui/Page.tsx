@@ -7,7 +7,7 @@ import { Loading, RefusalView } from './Empty';
 import { useArrival } from './focus';
 import { Icon } from './Icon';
 
-// PageFrame is the frame of every page: the heading, what the page shows of its value, and the notes below.
+// PageFrame is the frame of every page: the heading, the content or why there is none, and the notes.
 export function PageFrame<P extends Head>(props: {
   title: string;
   sub?: ComponentChildren;

@@ -27,7 +27,8 @@ const width = 96;
 const height = 24;
 
 // Sparkline is a line of values without axes, oldest first; null where there is none. label says in words what it is
-// and how it ends, because a picture does not. most is the value at the upper edge: the greatest one unless given. least is that at the lower edge.
+// and how it ends, because a picture does not. most is the value at the upper edge: the greatest one unless given.
+// least is that at the lower edge.
 export function Sparkline(props: { values: (number | null)[]; label: string; most?: number; least?: number;
   tone?: 'accent' | 'warning' | 'error' }) {
   const most = props.most ?? Math.max(0, ...props.values.map((v) => v ?? 0));

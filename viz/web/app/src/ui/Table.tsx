@@ -24,7 +24,7 @@ export interface TableProps<R> {
   rowClass?: (row: R) => string | undefined;
   detail?: (row: R) => ComponentChildren; // what is shown below the row; null for nothing
   empty?: ComponentChildren;
-  flat?: boolean; // whether it stays a table on narrow screens, where rows are cards otherwise
+  flat?: boolean; // whether it stays a table on narrow screens; otherwise rows become cards
 }
 
 // sorted returns the rows in the order of a column, or as they are. Rows that are equal stay as they are.

@@ -1,4 +1,4 @@
-// What Chart draws with: uPlot, in a file of its own because few pages have charts.
+// Draws charts with uPlot. It is a separate file because few pages have charts.
 import uPlot from 'uplot';
 import 'uplot/dist/uPlot.min.css';
 import type { ChartProps } from './Chart';

@@ -1,4 +1,4 @@
-// What other proxies saw of the same request.
+// Finds what other proxies saw of the same request.
 import type { TapHeader } from '../../api';
 import type { Row } from './log';
 
@@ -21,11 +21,11 @@ function find(lines: TapHeader[], name: string): string {
 
 const maxHops = 40;
 
-// How far the clocks of two nodes may be apart, in milliseconds: usually, and at most.
+// How much the clocks of two nodes may differ, in milliseconds: usually, and at most.
 const skews = [2, 20];
 
-// hopsOf returns what the proxies saw of a request and of its trace, in the order of time. Without a trace it has the
-// other proxy's side if there is only one that it can be.
+// hopsOf returns the rows of a request and of its trace, in the order of time. Without a trace it adds the other
+// proxy's row if exactly one row can be it.
 export function hopsOf(row: Row, rows: Row[]): Row[] {
   if (!row.request) return [row];
   const trace = traceOf(row);

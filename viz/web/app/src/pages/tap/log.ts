@@ -4,7 +4,7 @@ import type { TapDuration, TapEvent, TapHeader, TapID, TapMessage, TapPeer } fro
 // Row is one request or connection. It never changes: an event makes a new one.
 export interface Row {
   key: string;
-  number: number; // of all that came, from 1
+  number: number; // counts all requests and connections, from 1
   at: number; // when it began, in milliseconds since 1970, by the clock of the proxy's node
   inbound: boolean;
   proxy: string;
@@ -17,7 +17,7 @@ export interface Row {
   requestHeaders: Headers;
   response: { status: number; after: number; headers: Headers } | null; // null before its head
   end: End | null; // null while it runs
-  cut: boolean; // whether the watch ended before it
+  cut: boolean; // whether the watch ended before this row did
 }
 
 export interface Headers {
@@ -36,13 +36,13 @@ export interface End {
   attempts: number;
 }
 
-// View is what there is to show at one moment.
+// View is the state of the list at one moment.
 export interface View {
   rows: Row[]; // oldest first
-  total: number; // all that came
+  total: number; // requests and connections received
   dropped: number; // those that the list no longer has
   lost: number; // events that were not read in time
-  skipped: number; // requests beyond the rate
+  skipped: number; // requests over the limit of the rate
   watching: number | null; // proxies; null before they have answered
   missing: { proxy: string; text: string }[]; // proxies that are not watched, or no longer
 }
@@ -64,7 +64,7 @@ export class Log {
 
   constructor(private readonly most = maxRows) {}
 
-  // begin tells that another watch begins: what has not ended will not be seen to end.
+  // begin starts another watch. Rows that have not ended are cut: their end will not be seen.
   begin() {
     this.watch++;
     this.watching = null;

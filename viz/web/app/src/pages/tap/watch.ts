@@ -1,4 +1,4 @@
-// The connection of a watch: it sends the question, reads lines, and tries again.
+// The connection of a watch: it sends the query, reads messages, and reconnects.
 import { useEffect, useRef, useState } from 'preact/hooks';
 import type { Refusal, TapMessage, TapQuery } from '../../api';
 import { away, noSession, publish, retryAfter } from '../../stream';
@@ -6,8 +6,8 @@ import { Log, type View } from './log';
 
 export type State = 'connecting' | 'watching' | 'retrying' | 'refused' | 'hidden';
 
-const redraw = 200; // milliseconds between two pictures of the list
-const hiddenAfter = 60_000; // how long a watch goes on that nobody sees: it costs the proxies work
+const redraw = 200; // milliseconds between two updates of the list
+const hiddenAfter = 60_000; // milliseconds after which a hidden page stops its watch, which costs the proxies work
 
 // Lines cuts chunks of text into lines of JSON.
 export class Lines {
@@ -92,7 +92,7 @@ export function useWatch(query: TapQuery): Watch {
   };
 }
 
-// keep watches until its result is called. It tries again if that may help, and not while nobody sees the page.
+// keep watches until its result is called. It reconnects if that may help, and not while the page is hidden.
 function keep(query: TapQuery, log: Log, change: (state: State, refusal?: Refusal) => void): () => void {
   let attempt = 0;
   let running: AbortController | undefined;

@@ -1,4 +1,4 @@
-// What the picture and the table say about nodes and edges.
+// The words of the picture and the table about nodes and edges.
 import { kindName } from '../../kinds';
 import type { Ref, TopologyEdge, TopologyLink, TopologyNode, TopologyPage } from '../../api';
 import { latency, percent, plural, rate } from '../../format';
