@@ -157,6 +157,16 @@ test('a link that is gone with its page leaves the focus to the new heading, als
   await page.close();
 });
 
+test('Tab comes to a table itself only where it has to be scrolled', async () => {
+  const page = await session.open(`/?namespace=${cluster.namespace}`);
+  const frame = page.locator('.table-frame').first();
+  assert.equal(await frame.getAttribute('tabindex'), '-1');
+  await page.setViewportSize({ width: 780, height: 800 });
+  await frame.evaluate((e) => e.querySelector('th a').append('n'.repeat(200)));
+  await eventually(5000, async () => assert.equal(await frame.getAttribute('tabindex'), '0'));
+  await page.close();
+});
+
 test('a row that goes away leaves the focus to its table', async () => {
   const page = await session.open(`/?namespace=${cluster.namespace}`);
   await page.locator('tbody').getByRole('link', { name: cluster.server, exact: true }).focus();

@@ -1,5 +1,5 @@
 import { Fragment, type ComponentChildren } from 'preact';
-import { useState } from 'preact/hooks';
+import { useCallback, useRef, useState } from 'preact/hooks';
 import { count } from '../format';
 import { usePageQuery } from '../link';
 import { Icon } from './Icon';
@@ -46,10 +46,11 @@ export function Table<R>(props: TableProps<R>) {
   const order = orderOf(query.sort, props.id);
   const press = (key: string) => change({ sort: withOrder(query.sort, props.id, pressed(order, key)) });
   const [all, setAll] = useState(false);
+  const [frame, scrolls] = useScrolls();
   if (props.rows.length === 0 && props.empty) return <>{props.empty}</>;
   const rows = sorted(props.rows, props.columns, order);
   return (
-    <div class="table-frame" tabIndex={0} role="region" aria-label={props.caption}>
+    <div class="table-frame" ref={frame} tabIndex={scrolls ? 0 : -1} role="region" aria-label={props.caption}>
       <table class={props.flat ? undefined : 'stacked'} role="table">
         <caption class="unseen">{props.caption}</caption>
         <thead>
@@ -90,4 +91,18 @@ export function Table<R>(props: TableProps<R>) {
       )}
     </div>
   );
+}
+
+// useScrolls returns a reference for an element, and whether it is wider than its place. Only then does Tab come to it.
+function useScrolls(): [(element: HTMLElement | null) => void, boolean] {
+  const [scrolls, set] = useState(false);
+  const observer = useRef<ResizeObserver | null>(null);
+  const frame = useCallback((element: HTMLElement | null) => {
+    observer.current?.disconnect();
+    if (!element) return;
+    observer.current = new ResizeObserver(() => set(element.scrollWidth > element.clientWidth));
+    observer.current.observe(element);
+    observer.current.observe(element.firstElementChild!);
+  }, []);
+  return [frame, scrolls];
 }
