@@ -76,14 +76,14 @@ export async function walk(page) {
   return { stops, faults };
 }
 
-// state returns what a page's controls say, and its address.
+// state returns what a page's controls say, and its address. The name of a node ends with its numbers, which change.
 export function state(page) {
   return page.evaluate(() => ({
     address: location.pathname + location.search,
     title: document.querySelector('h1')?.textContent ?? '',
     controls: [...document.querySelectorAll('.toolbar input, .toolbar button, main input, main select, main [aria-pressed=true], ' +
       'main [aria-selected=true], nav [aria-current]')].filter((e) => e.type !== 'radio' || e.checked).map((e) =>
-      `${e.tagName.toLowerCase()} ${e.getAttribute('aria-label') ?? e.textContent}: ${e.value ?? ''}`),
+      `${e.tagName.toLowerCase()} ${(e.getAttribute('aria-label') ?? e.textContent).replace(/: .*\d.*$/, '')}: ${e.value ?? ''}`),
   }));
 }
 
