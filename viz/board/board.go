@@ -29,6 +29,8 @@ type Sources struct {
 	Configuration func(context.Context) (Configuration, error)
 	// History returns the numbers of the past; nil if the dashboard does not know them.
 	History func(context.Context, metrics.HistoryRequest) (metrics.History, error)
+	// Scope returns the namespaces to list for a page about all of them; nil means one list of all.
+	Scope func(context.Context) ([]string, error)
 	// Version is the version of this program.
 	Version string
 	// Checks are the checks of the page Health; nil for none.

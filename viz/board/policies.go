@@ -150,6 +150,7 @@ type policies struct {
 	query   Query
 	objects []objects.Configured
 	unread  []objects.Unread
+	scope   []string // the namespaces to list; one that is "" is all of them
 	pods    []corev1.Pod
 	living  map[string][]*corev1.Pod // of pods, by namespace
 	// decided are the rows of `tulle viz authz`, which the command decidedWith shows, and routed those of
@@ -206,6 +207,16 @@ func policyStateOrder(state string) int {
 
 // read asks its questions concurrently, because a source that reads the proxies takes the window for each.
 func (p *policies) read(ctx context.Context, s Sources) error {
+	p.scope = []string{p.query.Namespace}
+	if p.query.Namespace == "" && s.Scope != nil {
+		var err error
+		if p.scope, err = s.Scope(ctx); err != nil {
+			return err
+		}
+		if len(p.scope) == 0 { // the API server says which right that takes
+			p.scope = []string{""}
+		}
+	}
 	var listErr, clientsErr error
 	var decidedNotes, routedNotes []string
 	var questions parts.Group
@@ -213,12 +224,15 @@ func (p *policies) read(ctx context.Context, s Sources) error {
 	questions.Go(func() {
 		defer close(listed)
 		if s.Client != nil {
-			p.objects, p.unread, listErr = objects.ListConfigured(ctx, s.Client, p.query.Namespace)
+			listErr = p.list(ctx, s)
 		}
 	})
 	if s.Client != nil {
 		questions.Go(func() {
-			p.pods, p.podsErr = objects.New(s.Client, s.ControlNamespace).Pods(ctx, p.query.Namespace)
+			for _, namespace := range p.scope {
+				pods, err := objects.New(s.Client, s.ControlNamespace).Pods(ctx, namespace)
+				p.pods, p.podsErr = append(p.pods, pods...), cmp.Or(p.podsErr, err)
+			}
 		})
 	}
 	questions.Go(func() { decidedNotes, p.decidedErr = p.readDecided(ctx, s) })
@@ -263,6 +277,23 @@ func (p *policies) read(ctx context.Context, s Sources) error {
 		unreadNotes(p.unread, p.query.Namespace))
 	if len(p.objects) == 0 {
 		return resource.CheckNamespace(ctx, s.Objects, p.query.Namespace)
+	}
+	return nil
+}
+
+// list lists the objects of the page's namespaces. A kind is unread if it is in one of them.
+func (p *policies) list(ctx context.Context, s Sources) error {
+	for _, namespace := range p.scope {
+		found, unread, err := objects.ListConfigured(ctx, s.Client, namespace)
+		if err != nil {
+			return err
+		}
+		p.objects = append(p.objects, found...)
+		for _, u := range unread {
+			if !slices.ContainsFunc(p.unread, func(other objects.Unread) bool { return other.Resource == u.Resource }) {
+				p.unread = append(p.unread, u)
+			}
+		}
 	}
 	return nil
 }

@@ -644,6 +644,39 @@ func TestPoliciesWithoutRights(t *testing.T) {
 	}
 }
 
+// TestPoliciesOfSomeNamespaces: a viewer of one namespace sees its objects, clients and pods on the page about all.
+func TestPoliciesOfSomeNamespaces(t *testing.T) {
+	w := policyWorld{manifests: shopPolicies, series: shopDecisions()}
+	want := w.page(t, "shop")
+	limited := w
+	limited.forbidden = []string{"pods/", "pods/far"}
+	for _, k := range kinds.Configuration() {
+		limited.forbidden = append(limited.forbidden, k.Definition()+"/", k.Definition()+"/far")
+	}
+	s := limited.sources(t)
+	s.Objects = w // the lister of viz/rights lists the same namespaces
+	s.Scope = func(context.Context) ([]string, error) { return []string{"shop"}, nil }
+	got, err := Policies(t.Context(), s, Query{Window: time.Minute})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(got.Notes) != 0 || len(got.Objects) == 0 {
+		t.Errorf("%d objects, notes %q", len(got.Objects), got.Notes)
+	}
+	for i, o := range want.Objects {
+		if i >= len(got.Objects) || got.Objects[i].ID != o.ID || !slices.Equal(got.Objects[i].Links, o.Links) {
+			t.Errorf("object %d is not %s with the links %v", i, o.ID, o.Links)
+		}
+	}
+	if len(got.Denials) == 0 {
+		t.Error("no denials")
+	}
+	s.Scope = func(context.Context) ([]string, error) { return nil, errors.New("too many") }
+	if _, err := Policies(t.Context(), s, Query{Window: time.Minute}); err == nil || err.Error() != "too many" {
+		t.Errorf("error %v", err)
+	}
+}
+
 func TestPoliciesOfANamespaceThatDoesNotExist(t *testing.T) {
 	_, err := Policies(t.Context(), policyWorld{}.sources(t), Query{Namespace: "shp", Window: time.Minute})
 	if !errors.Is(err, resource.ErrNotFound) {

@@ -158,5 +158,5 @@ func (p *policies) reads(id string) bool {
 	definition, rest, _ := strings.Cut(id, "/")
 	namespace, _, _ := strings.Cut(rest, "/")
 	is := func(u objects.Unread) bool { return u.Resource == definition }
-	return !slices.ContainsFunc(p.unread, is) && (p.query.Namespace == "" || p.query.Namespace == namespace)
+	return !slices.ContainsFunc(p.unread, is) && (p.scope[0] == "" || slices.Contains(p.scope, namespace))
 }

@@ -137,6 +137,30 @@ func (r *Rights) Filter(ctx context.Context, namespaces []string) ([]string, err
 	return may, err
 }
 
+// Scope returns the namespaces to list for a question about all of them: "" if the viewer may see every namespace,
+// otherwise those that the viewer may see. It returns an error for more than the server lists one by one.
+func (r *Rights) Scope(ctx context.Context) ([]string, error) {
+	all, err := r.MaySee(ctx, "")
+	if err != nil {
+		return nil, err
+	}
+	if all {
+		return []string{metav1.NamespaceAll}, nil
+	}
+	visible, err := r.VisibleNamespaces(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if len(visible) > maxListed {
+		return nil, tooMany(len(visible))
+	}
+	names := []string{}
+	for _, n := range visible {
+		names = append(names, n.Name)
+	}
+	return names, nil
+}
+
 // VisibleNamespaces returns the metadata of the namespaces that the viewer may see, sorted by name.
 func (r *Rights) VisibleNamespaces(ctx context.Context) ([]metav1.PartialObjectMetadata, error) {
 	all, err := r.namespaces(ctx)

@@ -310,3 +310,18 @@ func TestAllNamespacesAreTheVisibleOnes(t *testing.T) {
 		})
 	}
 }
+
+// TestScope: a question about all namespaces is one list, or a list for each that the viewer may see.
+func TestScope(t *testing.T) {
+	for _, c := range []struct{ may, want []string }{
+		{[]string{""}, []string{""}}, {[]string{"shop", "pay"}, []string{"pay", "shop"}}, {nil, []string{}},
+	} {
+		got, err := (&api{may: c.may}).rights().Scope(t.Context())
+		if err != nil || !slices.Equal(got, c.want) {
+			t.Errorf("may see %q: %q, error %v", c.may, got, err)
+		}
+	}
+	if got, err := (&api{err: errors.New("away")}).rights().Scope(t.Context()); err == nil {
+		t.Errorf("without a decision: %q", got)
+	}
+}

@@ -181,7 +181,7 @@ func (a *Authenticator) lookUp(ctx context.Context, key string, c Credentials, i
 // viewer returns the viewer of a client.
 func (a *Authenticator) viewer(key, name string, client *cluster.Client) Viewer {
 	may := rights.New(client, a.cfg.Namespaces)
-	sources := board.Sources{Numbers: may.Numbers(a.cfg.Numbers), Client: client,
+	sources := board.Sources{Scope: may.Scope, Numbers: may.Numbers(a.cfg.Numbers), Client: client,
 		ControlNamespace: a.cfg.ControlNamespace, Version: a.cfg.Version, Checks: &board.Checks{}}
 	if a.cfg.History != nil {
 		sources.History = may.History(a.cfg.History)
