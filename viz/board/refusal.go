@@ -6,6 +6,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/tulle-mesh/tulle/viz/resource"
+	"github.com/tulle-mesh/tulle/viz/rights"
 )
 
 // The codes of a Refusal.
@@ -34,6 +35,9 @@ func Refuse(err error) *Refusal {
 	switch {
 	case errors.As(err, &refusal):
 		return refusal
+	case errors.Is(err, rights.ErrTooMany):
+		return &Refusal{Forbidden, err.Error(), "Choose one namespace, or ask an administrator for the right to list the " +
+			"pods of every namespace."}
 	case apierrors.IsForbidden(err):
 		return &Refusal{Forbidden, err.Error(),
 			"Choose a namespace that you may read, or ask an administrator for the right."}

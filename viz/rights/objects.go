@@ -2,6 +2,7 @@ package rights
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -103,6 +104,7 @@ func (o objects) listEach(ctx context.Context, k resource.Kind, visible []metav1
 	return out, nil
 }
 
-func tooMany(n int) error {
-	return fmt.Errorf("you may see %d namespaces, too many to read one by one: choose one", n)
-}
+// ErrTooMany is wrapped by errors about all namespaces, for a viewer who may see too many of them but not all.
+var ErrTooMany = errors.New("too many to read one by one")
+
+func tooMany(n int) error { return fmt.Errorf("you may see %d namespaces, %w", n, ErrTooMany) }

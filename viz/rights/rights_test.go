@@ -325,3 +325,30 @@ func TestScope(t *testing.T) {
 		t.Errorf("without a decision: %q", got)
 	}
 }
+
+// TestTooManyNamespaces: a viewer of many namespaces, but not of all, has to choose one.
+func TestTooManyNamespaces(t *testing.T) {
+	var many []metav1.PartialObjectMetadata
+	a := &api{}
+	for i := range maxListed + 1 {
+		name := "ns-" + strings.Repeat("x", i)
+		many = append(many, metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Name: name}})
+		a.may = append(a.may, name)
+	}
+	r := a.rights()
+	r.namespaces = func(context.Context) ([]metav1.PartialObjectMetadata, error) { return many, nil }
+	if _, err := r.Scope(t.Context()); !errors.Is(err, ErrTooMany) {
+		t.Errorf("error %v", err)
+	}
+	kind, err := resource.ParseKind("deployment")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Objects(lister{}).List(t.Context(), kind, "", ""); !errors.Is(err, ErrTooMany) {
+		t.Errorf("error %v", err)
+	}
+	many = many[:maxListed]
+	if names, err := r.Scope(t.Context()); err != nil || len(names) != maxListed {
+		t.Errorf("%d namespaces, error %v", len(names), err)
+	}
+}
