@@ -29,7 +29,7 @@ export function Denials(props: { rows: DenialRow[]; window: string; command: str
     { key: 'what', title: 'What', sort: (d) => Number(d.connections), cell: (d) => <span class="soft">{d.connections ? 'connections' : 'requests'}</span> },
     { key: 'rps', title: 'Rate', numeric: true, sort: (d) => -d.rps, cell: (d) => <Rps value={d.rps} title={d.command} /> },
   ];
-  return <Table id="denied" caption="Denied clients" columns={columns} rows={props.rows}
+  return <Table id="denied" caption="Denied clients and why" columns={columns} rows={props.rows}
     rowKey={(d) => `${d.client}/${d.hidden}/${d.overflow}/${d.server}/${d.route}/${d.reason}/${d.connections}`}
     empty={<Nothing><Icon name="check" class="ok-text" /> Policy denied no client in the last {last(props.window)}.</Nothing>} />;
 }
