@@ -1,6 +1,7 @@
 package web
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -406,6 +407,30 @@ func TestOriginBehindAnIngress(t *testing.T) {
 	got := b.send(http.MethodGet, "/", "", token("token-of-root"), func(r *http.Request) { r.Host = "evil.test" })
 	if got.StatusCode != http.StatusForbidden {
 		t.Errorf("another host: status %d", got.StatusCode)
+	}
+}
+
+// TestViewersShareNoPage: a page that is open for one viewer is not the page of another with the same address.
+func TestViewersShareNoPage(t *testing.T) {
+	b, _ := inCluster(t)
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+b.host+"/api/stream?page=overview", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	token("token-of-root")(r)
+	stream, err := b.browser.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stream.Body.Close()
+	if _, data := event(t, bufio.NewScanner(stream.Body)); !strings.Contains(data, `"pay"`) {
+		t.Fatalf("page %s", data)
+	}
+	for user, want := range map[string]string{"token-of-alice": "shop 2 ", "token-of-bob": "",
+		"token-of-root": "shop 2 pay 1 "} {
+		if _, names, _ := overviewOf(t, b, "/api/page?page=overview", token(user)); names != want {
+			t.Errorf("%s sees %q, want %q", user, names, want)
+		}
 	}
 }
 

@@ -142,7 +142,7 @@ func sameOrigin(r *http.Request, own string) bool {
 		(len(origins) > 1 || !strings.EqualFold(origins[0], own)) {
 		return false
 	}
-	switch r.Header.Get("Sec-Fetch-Site") {
+	switch strings.Join(r.Header.Values("Sec-Fetch-Site"), ",") {
 	case "", "same-origin":
 		return true
 	case "none":

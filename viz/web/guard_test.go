@@ -1,10 +1,13 @@
 package web
 
 import (
+	"bufio"
 	"context"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -167,8 +170,11 @@ func TestHeadersOfEveryAnswer(t *testing.T) {
 		answers[path] = b.send(http.MethodGet, path, "")
 	}
 	answers["another host"] = b.send(http.MethodGet, "/", "", func(r *http.Request) { r.Host = "evil.test" })
+	want := map[string]string{"Content-Security-Policy": contentSecurityPolicy, "X-Frame-Options": "DENY",
+		"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Cross-Origin-Opener-Policy": "same-origin",
+		"Cross-Origin-Resource-Policy": "same-origin", "Cache-Control": "no-store"}
 	for name, resp := range answers {
-		for key, want := range headers {
+		for key, want := range want {
 			if got := resp.Header.Get(key); got != want && !(key == "Cache-Control" && got == "no-cache") {
 				t.Errorf("%s: %s is %q, want %q", name, key, got, want)
 			}
@@ -177,6 +183,12 @@ func TestHeadersOfEveryAnswer(t *testing.T) {
 			if strings.HasPrefix(key, "Access-Control-") {
 				t.Errorf("%s: there is %s", name, key)
 			}
+		}
+	}
+	for _, strict := range []string{"default-src 'none'", "script-src 'self'", "base-uri 'none'", "form-action 'none'",
+		"frame-ancestors 'none'"} {
+		if !slices.Contains(strings.Split(contentSecurityPolicy, "; "), strict) {
+			t.Errorf("the policy lacks %q", strict)
 		}
 	}
 	for _, loose := range []string{"unsafe", "*", "http:", "https:", "data:", "blob:"} {
@@ -370,5 +382,67 @@ func TestRequestsAreBounded(t *testing.T) {
 	got := b.send(http.MethodPost, "/api/tap", body, header("Content-Type", "application/json"))
 	if got.StatusCode != http.StatusBadRequest {
 		t.Errorf("a long body: status %d", got.StatusCode)
+	}
+}
+
+// TestRequestsThatNoBrowserSends: a request line or a header of another form gets past no check.
+func TestRequestsThatNoBrowserSends(t *testing.T) {
+	b := start(t)
+	_, port, err := net.SplitHostPort(b.host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cookie, host := fmt.Sprintf("Cookie: tulle-dashboard-%s=%s", port, b.session.cookie), "Host: "+b.host
+	const (
+		evil  = "Origin: http://evil.test"
+		get   = "GET /api/config HTTP/1.1"
+		empty = "Content-Length: 0"
+		json  = "Content-Type: application/json"
+	)
+	for name, c := range map[string]struct {
+		lines []string
+		want  int
+	}{
+		"HTTP/1.0":                {[]string{"GET /api/config HTTP/1.0", host}, 200},
+		"HTTP/1.0 without a host": {[]string{"GET /api/config HTTP/1.0"}, 403},
+		"no host":                 {[]string{get}, 400},
+		"an empty host":           {[]string{get, "Host:"}, 403},
+		"two hosts":               {[]string{get, host, "Host: evil.test"}, 400},
+		"a host in two lines":     {[]string{get, "Host: evil.test", " " + b.host}, 400},
+		"a dot after the host":    {[]string{get, host + "."}, 403},
+		"the address of another":  {[]string{"GET http://evil.test/api/config HTTP/1.1", host}, 403},
+		"the own address":         {[]string{"GET http://" + b.host + "/api/config HTTP/1.1", "Host: evil.test"}, 200},
+		"a tunnel":                {[]string{"CONNECT /api/config HTTP/1.1", host}, 405},
+		"a trace":                 {[]string{"TRACE /api/config HTTP/1.1", host}, 405},
+		"two slashes":             {[]string{"GET //api/config HTTP/1.1", host, evil}, 307},
+		"a path with dots":        {[]string{"GET /x/../api/config HTTP/1.1", host, evil}, 307},
+		"an escaped path":         {[]string{"GET /%61pi/config HTTP/1.1", host, evil}, 403},
+		"a POST with two slashes": {[]string{"POST //api/tap HTTP/1.1", host, evil, json, empty}, 307},
+		"a POST with two types": {[]string{"POST /api/tap HTTP/1.1", host, "Content-Type: text/plain", json, empty},
+			415},
+		"an empty origin":            {[]string{get, host, "Origin:"}, 403},
+		"two origins":                {[]string{get, host, "Origin: http://" + b.host, "Origin: null"}, 403},
+		"two sites":                  {[]string{get, host, "Sec-Fetch-Site: none", "Sec-Fetch-Site: cross-site"}, 403},
+		"a site in capital letters":  {[]string{get, host, "Sec-Fetch-Site: CROSS-SITE"}, 403},
+		"a token and another scheme": {[]string{"GET http:evil.test?token=" + b.Token() + " HTTP/1.1", host}, 303},
+	} {
+		t.Run(name, func(t *testing.T) {
+			conn, err := net.Dial("tcp", b.host)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			if _, err := io.WriteString(conn, strings.Join(append(c.lines, cookie), "\r\n")+"\r\n\r\n"); err != nil {
+				t.Fatal(err)
+			}
+			resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer resp.Body.Close()
+			if to := resp.Header.Get("Location"); resp.StatusCode != c.want || strings.Contains(to, "evil") {
+				t.Errorf("status %d, want %d; to %q", resp.StatusCode, c.want, to)
+			}
+		})
 	}
 }

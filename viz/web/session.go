@@ -109,7 +109,8 @@ func (s *session) begin(w http.ResponseWriter, r *http.Request) bool {
 	http.SetCookie(w, &http.Cookie{Name: cookieName(r), Value: cookie, Path: "/", HttpOnly: true,
 		SameSite: http.SameSiteStrictMode})
 	target := *r.URL
-	target.Scheme, target.Host, target.User, target.RawQuery = "", "", nil, query.Encode()
+	target.Scheme, target.Opaque, target.Host, target.User = "", "", "", nil
+	target.RawQuery = query.Encode()
 	if len(target.Path) > 1 && target.Path[1] == '/' { // browsers read two slashes as the beginning of a host
 		target.Path, target.RawPath = "/", ""
 	}
