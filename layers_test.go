@@ -45,7 +45,7 @@ var layers = []struct {
 	}},
 	{"parts", []string{
 		"controller/model",
-		"cli/cluster", "cli/manifest",
+		"cli/cluster", "cli/forecast", "cli/manifest",
 		"crds/crdtest", "injector/redirect/nft", "install", "internal/rbactest", "internal/servingcert",
 		"identity/workload", "internal/daemon",
 		"proxy/h2", "proxy/authz", "proxy/relay", "proxy/replay", "proxy/stats",
@@ -86,7 +86,7 @@ var layers = []struct {
 		"viz/web",
 	}},
 	{"commands", []string{
-		"cmd/tulle/viz",
+		"cmd/tulle/identity", "cmd/tulle/viz",
 	}},
 	{"mains", []string{
 		"viz/dashboards/generate",

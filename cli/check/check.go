@@ -47,6 +47,10 @@ type Options struct {
 	// Pre asks only what must hold before the installation, CRDs only for definitions, Viz only about the viz extension,
 	// Proxy also about the proxies.
 	Pre, CRDs, Viz, Proxy bool
+	// Dated also reads what Outlook needs: the objects with annotations that say when something ends.
+	Dated bool
+	// Now is the clock; nil is this machine's.
+	Now func() time.Time
 	// Version is what the control plane and the proxies should have.
 	Version string
 	// Wait is how long to wait for failures that may pass by themselves.
@@ -57,6 +61,13 @@ type Options struct {
 	Connect func() (*cluster.Client, error)
 	// Log receives a line for each thing that Run waits for.
 	Log io.Writer
+}
+
+func (o Options) now() time.Time {
+	if o.Now == nil {
+		return time.Now()
+	}
+	return o.Now()
 }
 
 // hintBase is where the anchors of checks lead.

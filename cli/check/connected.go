@@ -37,7 +37,9 @@ type link struct {
 	// started.
 	values float64
 	silent time.Duration
-	err    error // why it could not be asked
+	// since is when the proxy's certificate arrived and until is its end; zero without one.
+	since, until time.Time
+	err          error // why it could not be asked
 }
 
 // links are those of the pods whose proxies run.
@@ -115,8 +117,15 @@ func readLink(r io.Reader) (link, error) {
 		return link{}, errors.New("its metrics lack control_connected")
 	}
 	silent := time.Duration(sum("tulle_control_stale_seconds") * float64(time.Second))
+	moment := func(name string) (t time.Time) {
+		if seconds := sum(name); seconds > 0 {
+			t = time.Unix(int64(seconds), 0)
+		}
+		return t
+	}
 	return link{connected: sum("control_connected") > 0, values: sum("tulle_control_values_total"),
-		silent: silent.Round(time.Second)}, nil
+		silent: silent.Round(time.Second), since: moment("control_identity_cert_refresh_timestamp_seconds"),
+		until: moment("control_identity_cert_expiration_timestamp_seconds")}, nil
 }
 
 // askConnected finds proxies that go on with what they last heard. A proxy that cannot be asked is a warning: it may be

@@ -16,6 +16,7 @@ import (
 
 	"github.com/tulle-mesh/tulle/cli/analyze"
 	"github.com/tulle-mesh/tulle/cli/cluster"
+	"github.com/tulle-mesh/tulle/cli/forecast"
 	"github.com/tulle-mesh/tulle/cli/installation"
 	"github.com/tulle-mesh/tulle/install"
 	"github.com/tulle-mesh/tulle/mesh"
@@ -51,18 +52,18 @@ type facts struct {
 	elsewhere error
 
 	// The installation. Names of objects are keys.
-	controlNS    fact[*corev1.Namespace]
-	config       fact[*corev1.ConfigMap]
-	values       fact[install.Values]
-	deployments  fact[*appsv1.DeploymentList]
-	controlPods  fact[*corev1.PodList]
-	objects      fact[[]string] // of the installation that are missing, as kind/name
-	webhook      fact[*admissionv1.MutatingWebhookConfiguration]
-	rendered     fact[*admissionv1.MutatingWebhookConfiguration] // webhook as install writes it for the values
-	injectorTLS  fact[*corev1.Secret]
-	issuer       fact[*corev1.Secret]
-	anchorSecret error // why the Secret of the trust anchor cannot be read
-	trustRoots   fact[*corev1.ConfigMapList]
+	controlNS   fact[*corev1.Namespace]
+	config      fact[*corev1.ConfigMap]
+	values      fact[install.Values]
+	deployments fact[*appsv1.DeploymentList]
+	controlPods fact[*corev1.PodList]
+	objects     fact[[]string] // of the installation that are missing, as kind/name
+	webhook     fact[*admissionv1.MutatingWebhookConfiguration]
+	rendered    fact[*admissionv1.MutatingWebhookConfiguration] // webhook as install writes it for the values
+	injectorTLS fact[*corev1.Secret]
+	issuer      fact[*corev1.Secret]
+	anchor      fact[*corev1.Secret] // of the trust anchor that the identity controller made
+	trustRoots  fact[*corev1.ConfigMapList]
 
 	// The cluster.
 	nodes      fact[*corev1.NodeList]
@@ -72,6 +73,7 @@ type facts struct {
 	rollouts   fact[rollouts] // of the data plane's namespaces; asked for with the proxies
 	links      links          // likewise
 	probes     fact[[]analyze.Finding]
+	dated      fact[[]forecast.Dated] // asked for with an instant
 
 	viz vizFacts
 }
@@ -79,7 +81,7 @@ type facts struct {
 // gather reads what the options' checks ask for. It never fails: what cannot be read is a fact too. known is what
 // proxies said before.
 func gather(ctx context.Context, opts Options, known links) *facts {
-	f := &facts{now: time.Now(), expected: opts.Version, namespace: opts.ControlNamespace, scope: opts.Namespace}
+	f := &facts{now: opts.now(), expected: opts.Version, namespace: opts.ControlNamespace, scope: opts.Namespace}
 	cl, err := opts.Connect()
 	if f.client = err; err != nil {
 		return f
@@ -126,7 +128,7 @@ func gather(ctx context.Context, opts Options, known links) *facts {
 		metav1.GetOptions{}))
 	f.injectorTLS = learn(core.Secrets(own).Get(ctx, mesh.InjectorSecret, metav1.GetOptions{}))
 	f.issuer = learn(core.Secrets(own).Get(ctx, mesh.IssuerSecret, metav1.GetOptions{}))
-	_, f.anchorSecret = core.Secrets(own).Get(ctx, mesh.AnchorSecret, metav1.GetOptions{})
+	f.anchor = learn(core.Secrets(own).Get(ctx, mesh.AnchorSecret, metav1.GetOptions{}))
 	f.trustRoots = learn(core.ConfigMaps(metav1.NamespaceAll).List(ctx,
 		metav1.ListOptions{FieldSelector: "metadata.name=" + mesh.TrustRootsConfigMap}))
 	f.namespaces = learn(core.Namespaces().List(ctx, all))
@@ -136,6 +138,10 @@ func gather(ctx context.Context, opts Options, known links) *facts {
 		f.rollouts = learn(listRollouts(ctx, cl, f.scope, f.pods.value.Items))
 		f.links = askLinks(ctx, cl, f, known)
 		f.probes = learn(refusedProbes(ctx, cl, f))
+	}
+	if opts.Dated {
+		f.dated = learn(datedObjects(ctx, cl, f.now))
+		return f
 	}
 	f.viz = gatherViz(ctx, cl, opts, own)
 	f.gatherTapRule(ctx, cl, opts, own)

@@ -101,7 +101,7 @@ func askAnchorSecret(f *facts) error {
 	if !madeHere(f.issuer.value) {
 		return errNotAsked
 	}
-	return f.anchorSecret
+	return f.anchor.err
 }
 
 // madeHere reports whether the identity controller made the issuer. Its mark names the certificate: one that somebody

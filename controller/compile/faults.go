@@ -44,7 +44,7 @@ func (r *annotationReader) fault(now time.Time) *mesh.FaultInjection {
 	out.Delay, delayed = readAnnotation(r, FaultDelayAnnotation, parseDelay)
 	out.DelayPercent = r.percent(faultDelayPercentAnnotation)
 	out.Until, bounded = readAnnotation(r, FaultUntilAnnotation,
-		func(s string) (time.Time, error) { return parseUntil(s, now) })
+		func(s string) (time.Time, error) { return ParseUntil(s, now) })
 	if len(r.findings) > before || !r.has(faultPrefix) {
 		return nil
 	}
@@ -111,7 +111,8 @@ func parseDelay(s string) (time.Duration, error) {
 	return d, nil
 }
 
-func parseUntil(s string, now time.Time) (time.Time, error) {
+// ParseUntil reads when a fault ends. A time too far ahead of now is an error; the zero now takes any.
+func ParseUntil(s string, now time.Time) (time.Time, error) {
 	t, err := time.Parse(time.RFC3339, s)
 	if err != nil || t.IsZero() {
 		return time.Time{}, fmt.Errorf("%q is not a time: want RFC 3339, such as 2026-01-31T15:04:05Z", clip(s))
