@@ -38,6 +38,11 @@ func Load(ctx context.Context, cl *cluster.Client, control string) (*Model, erro
 	if err != nil {
 		return nil, err
 	}
+	return New(config, events), nil
+}
+
+// New returns a Model of the objects of a cluster.
+func New(config model.Config, events []model.Event) *Model {
 	m := &Model{domain: config.ClusterDomain, store: model.New(config)}
 	for _, e := range events {
 		m.store.Apply(e)
@@ -49,7 +54,7 @@ func Load(ctx context.Context, cl *cluster.Client, control string) (*Model, erro
 		}
 	}
 	m.snapshot = model.BuildSnapshot(m.store)
-	return m, nil
+	return m
 }
 
 // Read reads what a model of the cluster needs: the values of the installation whose control plane is in a namespace,
@@ -64,15 +69,7 @@ func Read(ctx context.Context, cl *cluster.Client, control string) (model.Config
 	if err != nil {
 		return none, nil, fmt.Errorf("read the installation's values: %w", err)
 	}
-	v, err := installation.Values(config)
-	if err != nil {
-		return none, nil, err
-	}
-	opaque, err := mesh.ParsePortSet(v.Proxy.OpaquePorts, nil)
-	if err != nil {
-		return none, nil, fmt.Errorf("read the installation's values: %w", err)
-	}
-	networks, err := v.Networks()
+	settings, err := Settings(config, control)
 	if err != nil {
 		return none, nil, err
 	}
@@ -80,11 +77,28 @@ func Read(ctx context.Context, cl *cluster.Client, control string) (model.Config
 	if err != nil {
 		return none, nil, fmt.Errorf("read the cluster: %w", err)
 	}
+	return settings, events, nil
+}
+
+// Settings returns what a model needs of the values of an installation, whose control plane is in a namespace.
+func Settings(config *corev1.ConfigMap, control string) (model.Config, error) {
+	v, err := installation.Values(config)
+	if err != nil {
+		return model.Config{}, err
+	}
+	opaque, err := mesh.ParsePortSet(v.Proxy.OpaquePorts, nil)
+	if err != nil {
+		return model.Config{}, fmt.Errorf("read the installation's values: %w", err)
+	}
+	networks, err := v.Networks()
+	if err != nil {
+		return model.Config{}, fmt.Errorf("read the installation's values: %w", err)
+	}
 	return model.Config{
 		TrustDomain: v.TrustDomain(), ClusterDomain: v.ClusterDomain, ControlPlaneNamespace: control,
 		ClusterNetworks: networks,
 		DefaultPolicy:   v.Proxy.DefaultInboundPolicy, DefaultOpaquePorts: opaque,
-	}, events, nil
+	}, nil
 }
 
 // AskAs makes a pod, namespace/name, the one who asks; "" is a pod without a place.

@@ -30,7 +30,7 @@ func Retain(ttl time.Duration, read func(context.Context) (*Model, error)) func(
 		}
 		last, failed, at = nil, err, time.Now()
 		if err == nil {
-			last = &Retained{of: found}
+			last = NewRetained(found)
 		}
 		return last, failed
 	}
@@ -41,6 +41,9 @@ type Retained struct {
 	mu sync.Mutex // held while of answers
 	of *Model
 }
+
+// NewRetained returns the Model for several goroutines. Nobody else may ask it.
+func NewRetained(m *Model) *Retained { return &Retained{of: m} }
 
 // Inbound returns what Model.Inbound does.
 func (r *Retained) Inbound(pod *corev1.Pod) *mesh.Inbound {

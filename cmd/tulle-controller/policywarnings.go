@@ -16,9 +16,9 @@ import (
 	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/rest"
 
+	"github.com/tulle-mesh/tulle/cli/explain"
 	"github.com/tulle-mesh/tulle/controller/kube"
 	"github.com/tulle-mesh/tulle/controller/model"
-	"github.com/tulle-mesh/tulle/install"
 	"github.com/tulle-mesh/tulle/internal/daemon"
 	"github.com/tulle-mesh/tulle/internal/servingcert"
 	"github.com/tulle-mesh/tulle/mesh"
@@ -120,26 +120,14 @@ func (p policyReader) read(ctx context.Context, namespace string) (model.Config,
 }
 
 func (p policyReader) config(ctx context.Context) (model.Config, error) {
-	none := model.Config{}
-	object, err := p.clients.Kubernetes.CoreV1().ConfigMaps(p.controlPlane).Get(ctx, mesh.InstallConfigMap,
-		metav1.GetOptions{})
+	return installed(ctx, p.clients.Kubernetes, p.controlPlane)
+}
+
+// installed reads what a model needs of the values of the installation whose control plane is in a namespace.
+func installed(ctx context.Context, client kubernetes.Interface, controlPlane string) (model.Config, error) {
+	object, err := client.CoreV1().ConfigMaps(controlPlane).Get(ctx, mesh.InstallConfigMap, metav1.GetOptions{})
 	if err != nil {
-		return none, fmt.Errorf("read the installation's values: %w", err)
+		return model.Config{}, fmt.Errorf("read the installation's values: %w", err)
 	}
-	v, err := install.Installed(object.Data["install"])
-	if err != nil {
-		return none, fmt.Errorf("read the installation's values: %w", err)
-	}
-	opaque, err := mesh.ParsePortSet(v.Proxy.OpaquePorts, nil)
-	if err != nil {
-		return none, fmt.Errorf("read the installation's values: %w", err)
-	}
-	networks, err := v.Networks()
-	if err != nil {
-		return none, fmt.Errorf("read the installation's values: %w", err)
-	}
-	return model.Config{
-		TrustDomain: v.TrustDomain(), ClusterDomain: v.ClusterDomain, ControlPlaneNamespace: p.controlPlane,
-		ClusterNetworks: networks, DefaultPolicy: v.Proxy.DefaultInboundPolicy, DefaultOpaquePorts: opaque,
-	}, nil
+	return explain.Settings(object, controlPlane)
 }

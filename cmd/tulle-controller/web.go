@@ -14,10 +14,12 @@ import (
 	"go.uber.org/zap"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/rest"
 
 	"github.com/tulle-mesh/tulle/cli/cluster"
+	"github.com/tulle-mesh/tulle/controller/model"
 	"github.com/tulle-mesh/tulle/internal/daemon"
 	"github.com/tulle-mesh/tulle/mesh"
 	"github.com/tulle-mesh/tulle/viz/metrics"
@@ -132,7 +134,12 @@ func (f *webFlags) authenticator(config *rest.Config, numbers metrics.Source, hi
 	if err != nil {
 		return nil, fmt.Errorf("make metadata client: %w", err)
 	}
-	cfg := web.ClusterConfig{Numbers: numbers, History: history,
+	client, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		return nil, fmt.Errorf("make Kubernetes client: %w", err)
+	}
+	settings := func(ctx context.Context) (model.Config, error) { return installed(ctx, client, f.namespace) }
+	cfg := web.ClusterConfig{Settings: settings, Numbers: numbers, History: history,
 		Namespaces: (&namespaceList{client: meta}).read, ControlNamespace: f.namespace, Version: version,
 		Connect: func(c web.Credentials) (*cluster.Client, error) { return connectAs(config, c) }}
 	if f.impersonate != "" {

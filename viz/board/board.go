@@ -24,9 +24,9 @@ type Sources struct {
 	// Client has the viewer's credentials; nil in tests that need only Objects.
 	Client           *cluster.Client
 	ControlNamespace string
-	// Configuration returns what the control plane tells proxies, for what exists without traffic; nil if that is not to
-	// be had.
-	Configuration func(context.Context) (Configuration, error)
+	// Configuration returns what the control plane tells proxies about a namespace, for what exists without traffic; nil
+	// if that is not to be had.
+	Configuration func(ctx context.Context, namespace string) (Configuration, error)
 	// History returns the numbers of the past; nil if the dashboard does not know them.
 	History func(context.Context, metrics.HistoryRequest) (metrics.History, error)
 	// Scope returns the namespaces to list for a page about all of them; nil means one list of all.

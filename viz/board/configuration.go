@@ -11,7 +11,8 @@ import (
 	"github.com/tulle-mesh/tulle/viz/routes"
 )
 
-// Configuration is what the control plane tells proxies. *explain.Model implements it.
+// Configuration is what the control plane tells proxies. *explain.Model implements it. One that does not know all also
+// has a method Missing() []string, which returns notes about that.
 type Configuration interface {
 	// Inbound returns what the proxy of a pod receives about the pod; nil if that is not known.
 	Inbound(pod *corev1.Pod) *mesh.Inbound
@@ -23,13 +24,16 @@ type Configuration interface {
 
 // configuration returns what the control plane tells proxies. If the viewer lacks a right, it returns nil and a note
 // that begins with missing: what the page does not show. Without a reader it returns nil and no note.
-func (s Sources) configuration(ctx context.Context, missing string) (c Configuration, notes []string) {
+func (s Sources) configuration(ctx context.Context, namespace, missing string) (c Configuration, notes []string) {
 	if s.Configuration == nil {
 		return nil, nil
 	}
-	c, err := s.Configuration(ctx)
+	c, err := s.Configuration(ctx, namespace)
 	if err != nil {
 		return nil, []string{missing + ": " + err.Error()}
+	}
+	if partial, ok := c.(interface{ Missing() []string }); ok {
+		return c, partial.Missing()
 	}
 	return c, nil
 }

@@ -211,7 +211,8 @@ func parseTopologyID(id string) Ref {
 
 // routes reads the requests to the Service by route, of all clients together.
 func (v *serviceView) routes(ctx context.Context, s Sources) ([]string, error) {
-	c, notes := s.configuration(ctx, "Routes without requests, and the shares that weights ask for, are not shown")
+	c, notes := s.configuration(ctx, v.query.Namespace,
+		"Routes without requests, and the shares that weights ask for, are not shown")
 	outbound, err := statoutbound.ToService(ctx, s.Numbers, v.query.Namespace, v.query.Name, v.query.Window)
 	if err != nil {
 		return nil, err
@@ -238,7 +239,7 @@ func (v *serviceView) workloads(ctx context.Context, s Sources) ([]string, error
 	if err != nil {
 		return nil, err
 	}
-	c, notes := s.configuration(ctx, "Endpoints without requests are not shown")
+	c, notes := s.configuration(ctx, v.query.Namespace, "Endpoints without requests are not shown")
 	nodes := v.nodes(ctx, s)
 	found := map[Ref]*ServiceWorkload{}
 	at := func(r Ref) *ServiceWorkload {

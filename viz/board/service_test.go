@@ -39,7 +39,7 @@ func serviceSources(t *testing.T, cluster graphCluster) Sources {
 	t.Helper()
 	s := graphSources(t, cluster, endpointSeries()+strings.TrimPrefix(shopSeries(), graphSeries()))
 	s.Objects = serviceCluster{cluster}
-	s.Configuration = func(context.Context) (Configuration, error) { return shopConfiguration{}, nil }
+	s.Configuration = func(context.Context, string) (Configuration, error) { return shopConfiguration{}, nil }
 	return s
 }
 
@@ -110,7 +110,7 @@ func TestServiceWithoutTrafficOrConfiguration(t *testing.T) {
 	if page.Success != nil || len(page.Callers)+len(page.Routes)+len(page.Workloads) != 0 {
 		t.Errorf("page of a Service without traffic: %+v", page)
 	}
-	s.Configuration = func(context.Context) (Configuration, error) { return nil, errors.New("no right") }
+	s.Configuration = func(context.Context, string) (Configuration, error) { return nil, errors.New("no right") }
 	page = serviceOf(t, s, "api")
 	if page.Configured || len(page.Notes) != 2 || len(page.Workloads) != 1 || page.Workloads[0].Pods != 0 {
 		t.Errorf("page without configuration: notes %q, workloads %+v", page.Notes, page.Workloads)

@@ -254,7 +254,7 @@ func (v *workloadView) routes(ctx context.Context, s Sources) ([]string, error) 
 		return nil, err
 	}
 	v.page.Routes = splits.Join(outbound.Rows, rowsOf(named), v.page.Commands["routes"], v.page.Commands["actual"])
-	c, notes := s.configuration(ctx, "The shares that weights ask for are not shown")
+	c, notes := s.configuration(ctx, v.query.Namespace, "The shares that weights ask for are not shown")
 	if c != nil {
 		splits.AddExpected(v.page.Routes, c.Ports)
 	}
@@ -281,7 +281,7 @@ func (v *workloadView) inbound(ctx context.Context, s Sources) ([]string, error)
 
 // authorizations reads which authorizations allowed requests, and how many were denied.
 func (v *workloadView) authorizations(ctx context.Context, s Sources) ([]string, error) {
-	c, notes := s.configuration(ctx, "Authorizations without requests are not shown")
+	c, notes := s.configuration(ctx, v.query.Namespace, "Authorizations without requests are not shown")
 	result, err := authz.Rows(ctx, s.Numbers, s.Objects, v.request, inboundOf(c))
 	for _, r := range result.Rows {
 		v.page.Authorizations = append(v.page.Authorizations, AuthorizationRow{Server: r.Server, Route: r.Route,

@@ -110,7 +110,7 @@ func shopSeries() string {
 func shopSources(t *testing.T, cluster graphCluster) Sources {
 	t.Helper()
 	s := graphSources(t, cluster, shopSeries())
-	s.Configuration = func(context.Context) (Configuration, error) { return shopConfiguration{}, nil }
+	s.Configuration = func(context.Context, string) (Configuration, error) { return shopConfiguration{}, nil }
 	return s
 }
 
@@ -294,7 +294,7 @@ func TestWorkloadGoesOnWithoutTheEndsOfCertificates(t *testing.T) {
 
 func TestWorkloadWithoutConfigurationSaysWhatIsMissing(t *testing.T) {
 	s := shopSources(t, graphShop())
-	s.Configuration = func(context.Context) (Configuration, error) { return nil, errors.New("no right") }
+	s.Configuration = func(context.Context, string) (Configuration, error) { return nil, errors.New("no right") }
 	page := workloadPageOf(t, s, "api")
 	want := []string{"Authorizations without requests are not shown: no right",
 		"The shares that weights ask for are not shown: no right"}

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	authorizationv1 "k8s.io/api/authorization/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/tulle-mesh/tulle/cli/cluster"
 )
@@ -40,8 +41,17 @@ type Rights struct {
 	namespaces Namespaces
 
 	mu      sync.Mutex // guards the field below
-	reviews map[string]*review
+	reviews map[question]*review
 }
+
+// question is whether the viewer may list a resource in a namespace; "" is every namespace.
+type question struct {
+	resource  schema.GroupResource
+	namespace string
+}
+
+// podsResource is the resource that a viewer has to list to see a namespace.
+var podsResource = schema.GroupResource{Resource: "pods"}
 
 // review is one decision of the API server, or the wait for it.
 type review struct {
@@ -53,57 +63,78 @@ type review struct {
 
 // New returns the rights of the viewer whose credentials the client has.
 func New(client *cluster.Client, namespaces Namespaces) *Rights {
-	return &Rights{client: client, namespaces: namespaces, reviews: map[string]*review{}}
+	return &Rights{client: client, namespaces: namespaces, reviews: map[question]*review{}}
 }
 
 // MaySee reports whether the viewer may see a namespace; "" is every namespace. A decision is used for reviewTTL. The
 // error says that the API server did not decide, or that ctx ended.
 func (r *Rights) MaySee(ctx context.Context, namespace string) (bool, error) {
-	if ctx.Err() != nil { // nobody waits for the answer
-		return false, fmt.Errorf("ask for the rights in %s: %w", where(namespace), ctx.Err())
+	return r.mayList(ctx, question{podsResource, namespace})
+}
+
+// MayList returns the resources that the viewer may list in a namespace; "" is every namespace. It stops at the first
+// error.
+func (r *Rights) MayList(ctx context.Context, resources []schema.GroupResource, namespace string) (
+	[]schema.GroupResource, error) {
+	questions := make([]question, len(resources))
+	for i, resource := range resources {
+		questions[i] = question{resource, namespace}
 	}
-	v, first := r.find(namespace)
+	var may []schema.GroupResource
+	allowed, err := r.filter(ctx, questions)
+	for _, q := range allowed {
+		may = append(may, q.resource)
+	}
+	return may, err
+}
+
+func (r *Rights) mayList(ctx context.Context, q question) (bool, error) {
+	if ctx.Err() != nil { // nobody waits for the answer
+		return false, fmt.Errorf("ask for the rights in %s: %w", where(q.namespace), ctx.Err())
+	}
+	v, first := r.find(q)
 	if first {
-		r.ask(ctx, namespace, v)
+		r.ask(ctx, q, v)
 	}
 	select {
 	case <-v.done:
 		return v.may, v.err
 	case <-ctx.Done():
-		return false, fmt.Errorf("ask for the rights in %s: %w", where(namespace), ctx.Err())
+		return false, fmt.Errorf("ask for the rights in %s: %w", where(q.namespace), ctx.Err())
 	}
 }
 
-// find returns the decision about a namespace. first is true if it is new: then the caller has to ask.
-func (r *Rights) find(namespace string) (v *review, first bool) {
+// find returns the decision about a question. first is true if it is new: then the caller has to ask.
+func (r *Rights) find(q question) (v *review, first bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if v := r.reviews[namespace]; v != nil && time.Since(v.at) < reviewTTL {
+	if v := r.reviews[q]; v != nil && time.Since(v.at) < reviewTTL {
 		return v, false
 	}
 	if len(r.reviews) >= maxReviews {
 		clear(r.reviews)
 	}
 	v = &review{at: time.Now(), done: make(chan struct{})}
-	r.reviews[namespace] = v
+	r.reviews[q] = v
 	return v, true
 }
 
 // ask asks the API server with the viewer's credentials. It does not end with ctx, because others wait for the answer.
-func (r *Rights) ask(ctx context.Context, namespace string, v *review) {
+func (r *Rights) ask(ctx context.Context, q question, v *review) {
 	defer close(v.done)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), reviewTimeout)
 	defer cancel()
 	answer, err := r.client.AuthorizationV1().SelfSubjectAccessReviews().Create(ctx,
 		&authorizationv1.SelfSubjectAccessReview{Spec: authorizationv1.SelfSubjectAccessReviewSpec{
-			ResourceAttributes: &authorizationv1.ResourceAttributes{Namespace: namespace, Verb: "list", Resource: "pods"},
+			ResourceAttributes: &authorizationv1.ResourceAttributes{Namespace: q.namespace, Verb: "list",
+				Group: q.resource.Group, Resource: q.resource.Resource},
 		}}, metav1.CreateOptions{})
 	if err != nil {
-		v.err = fmt.Errorf("ask for the rights in %s: %w", where(namespace), err)
+		v.err = fmt.Errorf("ask for the rights in %s: %w", where(q.namespace), err)
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		if r.reviews[namespace] == v {
-			delete(r.reviews, namespace)
+		if r.reviews[q] == v {
+			delete(r.reviews, q)
 		}
 		return
 	}
@@ -114,25 +145,15 @@ func where(namespace string) string { return cmp.Or(namespace, "every namespace"
 
 // Filter returns the namespaces that the viewer may see, sorted. It stops at the first error.
 func (r *Rights) Filter(ctx context.Context, namespaces []string) ([]string, error) {
-	var (
-		mu  sync.Mutex // guards the variable below
-		may []string
-	)
-	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(maxConcurrentReviews)
-	for _, namespace := range namespaces {
-		group.Go(func() error {
-			allowed, err := r.MaySee(ctx, namespace)
-			if err != nil || !allowed {
-				return err
-			}
-			mu.Lock()
-			defer mu.Unlock()
-			may = append(may, namespace)
-			return nil
-		})
+	questions := make([]question, len(namespaces))
+	for i, namespace := range namespaces {
+		questions[i] = question{podsResource, namespace}
 	}
-	err := group.Wait()
+	var may []string
+	allowed, err := r.filter(ctx, questions)
+	for _, q := range allowed {
+		may = append(may, q.namespace)
+	}
 	slices.Sort(may)
 	return may, err
 }
@@ -159,6 +180,28 @@ func (r *Rights) Scope(ctx context.Context) ([]string, error) {
 		names = append(names, n.Name)
 	}
 	return names, nil
+}
+
+// filter returns the questions whose answer is yes, in their order. It stops at the first error.
+func (r *Rights) filter(ctx context.Context, questions []question) (yes []question, err error) {
+	may := make([]bool, len(questions))
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(maxConcurrentReviews)
+	for i, q := range questions {
+		group.Go(func() (err error) {
+			may[i], err = r.mayList(ctx, q)
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return nil, err
+	}
+	for i, q := range questions {
+		if may[i] {
+			yes = append(yes, q)
+		}
+	}
+	return yes, nil
 }
 
 // VisibleNamespaces returns the metadata of the namespaces that the viewer may see, sorted by name.

@@ -40,6 +40,8 @@ type ClusterConfig struct {
 	History rights.AskHistory
 	// Namespaces returns the namespaces of the cluster, read with the server's own rights.
 	Namespaces rights.Namespaces
+	// Settings are the installation's; nil if pages do not show what is configured without traffic.
+	Settings Settings
 	// Impersonation says which client's headers name a viewer; nil for none.
 	Impersonation *Impersonation
 
@@ -48,8 +50,9 @@ type ClusterConfig struct {
 
 // Authenticator finds the viewer of a request to a server in a cluster. Several goroutines may use it.
 type Authenticator struct {
-	cfg     ClusterConfig
-	lookups chan struct{} // holds one value for each lookup that runs
+	cfg        ClusterConfig
+	configured *configurations
+	lookups    chan struct{} // holds one value for each lookup that runs
 
 	mu     sync.Mutex // guards the fields below
 	known  map[string]*lookup
@@ -75,7 +78,8 @@ func (d *AuthError) Error() string { return d.Why.Message }
 
 // NewAuthenticator returns an Authenticator.
 func NewAuthenticator(cfg ClusterConfig) *Authenticator {
-	return &Authenticator{cfg: cfg, lookups: make(chan struct{}, maxLookups), known: map[string]*lookup{}}
+	return &Authenticator{cfg: cfg, configured: newConfigurations(cfg.Settings, cfg.Namespaces),
+		lookups: make(chan struct{}, maxLookups), known: map[string]*lookup{}}
 }
 
 // Viewer returns the viewer who sends a request. Its error is an *AuthError.
@@ -185,6 +189,9 @@ func (a *Authenticator) viewer(key, name string, client *cluster.Client) Viewer 
 		ControlNamespace: a.cfg.ControlNamespace, Version: a.cfg.Version, Checks: &board.Checks{}}
 	if a.cfg.History != nil {
 		sources.History = may.History(a.cfg.History)
+	}
+	if a.cfg.Settings != nil {
+		sources.Configuration = (&viewerConfiguration{a.configured, may, client}).of
 	}
 	return Viewer{Key: key, Name: name, Post: client.Post, Sources: func() board.Sources {
 		s := sources

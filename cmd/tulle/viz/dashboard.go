@@ -137,7 +137,7 @@ func (c *commands) dashboard(ctx context.Context, f dashboardFlags) error {
 	retained := explain.Retain(configurationAge, func(ctx context.Context) (*explain.Model, error) {
 		return explain.Load(ctx, cl, c.ControlNamespace())
 	})
-	configuration := func(ctx context.Context) (board.Configuration, error) { return retained(ctx) }
+	configuration := func(ctx context.Context, _ string) (board.Configuration, error) { return retained(ctx) }
 	history := web.CacheHistory(func(ctx context.Context, r metrics.HistoryRequest) (metrics.History, error) {
 		return metrics.AskHistory(ctx, live, r)
 	})
