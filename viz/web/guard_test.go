@@ -380,8 +380,25 @@ func TestRequestsAreBounded(t *testing.T) {
 	}
 	body := `{"path":"` + strings.Repeat("a", maxTapBody) + `"}`
 	got := b.send(http.MethodPost, "/api/tap", body, header("Content-Type", "application/json"))
-	if got.StatusCode != http.StatusBadRequest {
-		t.Errorf("a long body: status %d", got.StatusCode)
+	if text, err := io.ReadAll(got.Body); err != nil || got.StatusCode != http.StatusBadRequest ||
+		!strings.Contains(string(text), "too large") {
+		t.Errorf("a long body: status %d, error %v: %s", got.StatusCode, err, text)
+	}
+}
+
+// TestHeadsAreNotWaitedFor: a client that sends half a head loses its connection.
+func TestHeadsAreNotWaitedFor(t *testing.T) {
+	b := start(t)
+	conn, err := net.Dial("tcp", b.host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := io.WriteString(conn, "GET / HTTP/1.1\r\nHost: "); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadAll(conn); err != nil { // returns when the server has closed it
+		t.Error(err)
 	}
 }
 
