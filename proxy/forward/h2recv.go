@@ -43,7 +43,9 @@ func (c *h2Conn) receive(in []byte) (n int, err error) {
 	if c.state == h2Failed {
 		return len(in), nil
 	}
-	if len(c.streams) == 0 { // nothing will be written that would run into a reset which came with these bytes
+	// Without a stream nothing will be written that would run into a reset which came with these bytes. An idle client
+	// connection ends by its timer, so it saves the system call after each response.
+	if len(c.streams) == 0 && !c.client() {
 		return n, sock.ErrMore
 	}
 	return n, nil
