@@ -57,7 +57,7 @@ generate: ## write the generated code again
 
 .PHONY: generated
 generated: generate web ## check that the generated code and the dashboard's app are what their sources say
-	@git diff --exit-code -- '*.pb.go' crds || { echo "run make generate and commit the result" >&2; exit 1; }
+	@git diff --exit-code -- '*.pb.go' crds install/chart || { echo "run make generate and commit the result" >&2; exit 1; }
 	@[ -z "$$(git status --porcelain viz/web/dist)" ] || { git status --short viz/web/dist >&2; \
 	  echo "viz/web/dist is not what viz/web/app builds: run make web and commit the result" >&2; exit 1; }
 

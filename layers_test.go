@@ -31,6 +31,7 @@ var layers = []struct {
 		"internal/httpserver", "internal/podowner",
 		"internal/alloctest", "internal/netns", "internal/prometheustest", "internal/rawtcp",
 		"internal/spelling", "internal/testapp",
+		"install/chart",
 		"proxy/clock", "proxy/flood", "proxy/message", "proxy/sock", "proxy/idle", "proxy/wheel", "proxy/list",
 	}},
 	{"pure", []string{
@@ -54,7 +55,7 @@ var layers = []struct {
 	}},
 	{"edges", []string{
 		"cli/analyze", "cli/certificate", "cli/injection", "cli/installation", "cli/learn", "cli/profile",
-		"identity", "injector", "internal/meshtest",
+		"identity", "injector", "install/manifests", "internal/meshtest",
 		"controller/kube", "controller/discovery",
 		"proxy/forward", "proxy/control", "proxy/response", "proxy/tap", "proxy/trace",
 		"viz/tap",
@@ -114,6 +115,9 @@ var bans = []ban{
 		"rules are values; only nft programs the kernel"},
 	{"identity/ca", "google.golang.org/grpc", "", "issuing is pure: bytes and times in, certificates out"},
 	{"identity/ca", "k8s.io/", "", "issuing is pure: bytes and times in, certificates out"},
+	{"cmd/tulle-proxy", "helm.sh/", "", "the proxy's binary is in every pod"},
+	{"cmd/tulle-controller", "helm.sh/", "", "only the CLI renders manifests"},
+	{"install", "helm.sh/", "install/manifests", "the controller reads values and must not link Helm"},
 	{"proxy/h1", "net", "", "codecs work on bytes; they never dial"},
 	{"proxy/hpack", "net", "", "codecs work on bytes; they never dial"},
 	{"proxy/h2", "net", "", "codecs work on bytes; they never dial"},
@@ -139,6 +143,7 @@ var users = map[string]struct {
 		},
 		"code that holds a client can do anything; keep it in few packages",
 	},
+	"helm.sh/helm": {[]string{"install/manifests"}, "one package renders the chart"},
 	module + "/api/pb": {
 		[]string{"api", "controller/discovery", "identity", "identity/workload", "internal/meshtest", "proxy/control",
 			"proxy/tap", "viz/tap"},

@@ -1,21 +1,19 @@
 // Package crds holds the CustomResourceDefinitions of the mesh.
 //
 // It owns the definitions of the mesh's own kinds, and of the Gateway API's kinds that it reads; crds/v1alpha1 has the
-// Go types. It must not import a client. The one idea: it describes what a cluster should have, and other packages look
-// at what a cluster has.
+// Go types, and the chart the YAML. It must not import a client. The one idea: it describes what a cluster should have,
+// and other packages look at what a cluster has.
 package crds
 
 import (
-	"embed"
 	"fmt"
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/tulle-mesh/tulle/install/chart"
 )
 
 //go:generate sh -c "cd .. && go tool -modfile=tools/go.mod controller-gen object paths=./crds/v1alpha1 && go run -C tools ./crds"
-
-//go:embed *.yaml gateway/*.yaml
-var files embed.FS
 
 // Definition is one CustomResourceDefinition.
 type Definition struct {
@@ -43,7 +41,7 @@ type entry struct {
 func read(index []entry) ([]Definition, error) {
 	var definitions []Definition
 	for _, e := range index {
-		data, err := files.ReadFile(e.file)
+		data, err := chart.Files.ReadFile("definitions/" + e.file)
 		if err != nil {
 			return nil, fmt.Errorf("read definition: %w", err)
 		}

@@ -14,10 +14,11 @@ import (
 
 // The annotations that distinguish definitions.
 const (
-	createdBy     = "linkerd.io/created-by"
-	createdPrefix = "tulle/cli "
-	bundleVersion = "gateway.networking.k8s.io/bundle-version"
-	gatewayGroup  = "gateway.networking.k8s.io"
+	createdBy      = "linkerd.io/created-by"
+	createdPrefix  = "tulle/cli "
+	resourcePolicy = "helm.sh/resource-policy"
+	bundleVersion  = "gateway.networking.k8s.io/bundle-version"
+	gatewayGroup   = "gateway.networking.k8s.io"
 )
 
 // Definition is a CustomResourceDefinition of an installation.
@@ -37,7 +38,7 @@ func (d *Definition) Gateway() bool { return d.Resource.Group == gatewayGroup }
 
 // Definitions returns all definitions: those of the mesh's own kinds, then those of the Gateway API.
 func Definitions(t Target) ([]Definition, error) {
-	c, err := newContext(Defaults(), t)
+	t, err := t.WithDefaults()
 	if err != nil {
 		return nil, err
 	}
@@ -51,7 +52,7 @@ func Definitions(t Target) ([]Definition, error) {
 	}
 	var out []Definition
 	for _, def := range append(own, gateway...) {
-		d, err := c.mark(def)
+		d, err := t.mark(def)
 		if err != nil {
 			return nil, err
 		}
@@ -60,8 +61,9 @@ func Definitions(t Target) ([]Definition, error) {
 	return out, nil
 }
 
-// mark adds the labels and annotations by which an installation recognizes its own definitions.
-func (c *context) mark(def crds.Definition) (Definition, error) {
+// mark adds the labels and annotations by which an installation recognizes its own definitions, and by which Helm never
+// deletes them. The chart's template tulle.definition does the same.
+func (t Target) mark(def crds.Definition) (Definition, error) {
 	head, spec, ok := bytes.Cut(def.YAML, []byte("\nspec:\n"))
 	if !ok {
 		return Definition{}, fmt.Errorf("definition of %s has no spec", def.Resource)
@@ -82,8 +84,9 @@ func (c *context) mark(def crds.Definition) (Definition, error) {
 	if m.Annotations == nil {
 		m.Annotations = map[string]string{}
 	}
-	m.Annotations[createdBy] = createdPrefix + c.CLIVersion
-	m.Labels = map[string]string{"linkerd.io/control-plane-ns": c.Namespace}
+	m.Annotations[createdBy] = createdPrefix + t.Version
+	m.Annotations[resourcePolicy] = "keep"
+	m.Labels = map[string]string{"linkerd.io/control-plane-ns": t.Namespace}
 	text, err := yaml.Marshal(meta)
 	if err != nil {
 		return Definition{}, fmt.Errorf("encode definition %s: %w", m.Name, err)

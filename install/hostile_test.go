@@ -4,26 +4,7 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/google/go-cmp/cmp"
-	"sigs.k8s.io/yaml"
 )
-
-func TestNamespaceCannotWriteManifests(t *testing.T) {
-	for _, namespace := range []string{"tulle\nkind: Secret", "a: b", "Tulle", "x'y", "-", strings.Repeat("a", 64)} {
-		for name, render := range map[string]func(Target) ([]byte, error){
-			"Render": func(t Target) ([]byte, error) { return Render(Defaults(), t) },
-			"Definitions": func(t Target) ([]byte, error) {
-				all, err := Definitions(t)
-				return RenderCRDs(all), err
-			},
-		} {
-			if out, err := render(Target{Namespace: namespace, Version: "1"}); err == nil || out != nil {
-				t.Errorf("%s accepts the namespace %q", name, namespace)
-			}
-		}
-	}
-}
 
 func TestValidateNamesWhatTheAPIServerWouldRefuse(t *testing.T) {
 	for key, change := range map[string]func(*Values){
@@ -50,27 +31,6 @@ func TestValidateNamesWhatTheAPIServerWouldRefuse(t *testing.T) {
 	v.PodAnnotations = map[string]string{"example.com/Text": "anything: {goes\n- \u2028here"}
 	if _, err := v.Validate(time.Now()); err != nil {
 		t.Errorf("an annotation with text: %v", err)
-	}
-	manifests, err := Render(v, Target{Version: "1"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for text := range strings.SplitSeq(string(manifests), "\n---\n") {
-		var doc struct {
-			Kind string
-			Spec struct {
-				Template struct {
-					Metadata struct{ Annotations map[string]string }
-				}
-			}
-		}
-		if err := yaml.Unmarshal([]byte(text), &doc); err != nil {
-			t.Fatal(err)
-		}
-		if got := doc.Spec.Template.Metadata.Annotations["example.com/Text"]; doc.Kind == "Deployment" &&
-			got != v.PodAnnotations["example.com/Text"] {
-			t.Error(cmp.Diff(v.PodAnnotations["example.com/Text"], got))
-		}
 	}
 }
 

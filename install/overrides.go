@@ -3,12 +3,13 @@ package install
 import (
 	"errors"
 
+	"github.com/tulle-mesh/tulle/install/chart"
 	"github.com/tulle-mesh/tulle/install/values"
 )
 
 // schema is that of the control plane's values.
 var schema = &values.Schema{
-	Defaults: defaultValues, HA: haValues,
+	Defaults: chart.DefaultValues, HA: chart.HAValues,
 	Open:    []string{"nodeSelector", "podAnnotations", "podLabels"},
 	Ignored: linkerdOnly, Documented: "docs/cli.md#values-of-install", Credentials: "identity.issuer.tls",
 	New: func() any { return new(Values) },

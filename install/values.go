@@ -1,25 +1,44 @@
-// Package install renders the manifests of Tulle's control plane.
+// Package install knows the values of an installation of Tulle's control plane.
 //
-// It owns the values that an installation may change, how --set and values files change them, and the manifest
-// templates. values.yaml is the schema of the values, with defaults and documentation. It must not import client-go or
-// read a cluster. The one idea: Render is a pure function of Values. Its output is always the same bytes, and has no
-// secrets unless the user set them.
+// It owns the values that an installation may change, how --set and values files change them, and which values are
+// mistakes. The chart's values.yaml is the list of the keys, with defaults and documentation. It must not import
+// client-go or Helm, or read a cluster: the controller uses it too. The one idea: an installation is a pure function of
+// Values; package manifests renders it.
 package install
 
 import (
-	_ "embed"
+	"cmp"
 	"fmt"
+	"strings"
 
+	"k8s.io/apimachinery/pkg/util/validation"
 	"sigs.k8s.io/yaml"
 
 	"github.com/tulle-mesh/tulle/injector/inject"
+	"github.com/tulle-mesh/tulle/install/chart"
+	"github.com/tulle-mesh/tulle/mesh"
 )
 
-//go:embed values.yaml
-var defaultValues []byte
+// Target is the namespace and the version of an installation.
+type Target struct {
+	// Namespace is the control plane's; "" means mesh.ControlPlaneNamespace.
+	Namespace string
+	// Version is that of the CLI, and of the images unless the values set another one.
+	Version string
+}
 
-//go:embed values-ha.yaml
-var haValues []byte
+// WithDefaults returns the target with its namespace, or an error for one that cannot be.
+func (t Target) WithDefaults() (Target, error) {
+	t.Namespace = cmp.Or(t.Namespace, mesh.ControlPlaneNamespace)
+	if problems := validation.IsDNS1123Label(t.Namespace); problems != nil {
+		return t, fmt.Errorf("namespace of the control plane %q: %s", t.Namespace, strings.Join(problems, "; "))
+	}
+	return t, nil
+}
+
+// Renderer returns the manifests of the control plane as a YAML stream, in the order in which they must be applied. It
+// is manifests.Render; the controller has none, since it must not link Helm.
+type Renderer func(Values, Target) ([]byte, error)
 
 // Values configures one installation. values.yaml documents all keys; Overrides builds a Values.
 type Values struct {
@@ -96,7 +115,7 @@ type Injector struct {
 // Defaults returns the values of a plain `tulle install`.
 func Defaults() Values {
 	var v Values
-	if err := yaml.UnmarshalStrict(defaultValues, &v); err != nil {
+	if err := yaml.UnmarshalStrict(chart.DefaultValues, &v); err != nil {
 		panic(fmt.Sprintf("install: values.yaml does not fit Values: %v", err))
 	}
 	return v
@@ -108,4 +127,26 @@ func (v *Values) TrustDomain() string {
 		return v.IdentityTrustDomain
 	}
 	return v.ClusterDomain
+}
+
+// Tree returns the values with all keys of values.yaml, as the chart's templates read them.
+func (v *Values) Tree() (map[string]any, error) { return schema.Complete(v) }
+
+// ProxyDefaults returns the injector's defaults for all proxies. The chart's template tulle.proxy-defaults writes the
+// same.
+func (v *Values) ProxyDefaults(t Target) inject.Values {
+	out := inject.Values{
+		ControlPlaneNamespace: cmp.Or(t.Namespace, mesh.ControlPlaneNamespace),
+		ClusterDomain:         v.ClusterDomain,
+		TrustDomain:           v.TrustDomain(),
+		Version:               cmp.Or(v.Version, t.Version),
+		WebhookFailurePolicy:  v.WebhookFailurePolicy,
+		PodMaySet:             v.PodMaySet,
+		Proxy:                 v.Proxy,
+		ProxyInit:             v.ProxyInit,
+	}
+	if out.Proxy.Image.PullPolicy == "" {
+		out.Proxy.Image.PullPolicy = v.ImagePullPolicy
+	}
+	return out
 }

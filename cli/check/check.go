@@ -18,6 +18,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/tulle-mesh/tulle/cli/cluster"
+	"github.com/tulle-mesh/tulle/install"
 	"github.com/tulle-mesh/tulle/viz/table"
 )
 
@@ -53,6 +54,8 @@ type Options struct {
 	Now func() time.Time
 	// Version is what the control plane and the proxies should have.
 	Version string
+	// Render renders the manifests of an installation. Without it, what they are needed for is not asked.
+	Render install.Renderer
 	// Wait is how long to wait for failures that may pass by themselves.
 	Wait time.Duration
 	// ControlNamespace is the control plane's. Namespace restricts the questions about proxies; "" is all.

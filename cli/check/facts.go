@@ -95,7 +95,7 @@ func gather(ctx context.Context, opts Options, known links) *facts {
 	f.nodes = learn(core.Nodes().List(ctx, all))
 	if opts.Pre {
 		f.access = deniedCreates(ctx, cl, own)
-		f.elsewhere = installation.CheckElsewhere(ctx, cl, install.Target{Namespace: own, Version: opts.Version})
+		f.elsewhere = installation.CheckElsewhere(ctx, cl, opts.Render, install.Target{Namespace: own, Version: opts.Version})
 		f.leases = learn(cl.CoordinationV1().Leases(corev1.NamespaceNodeLease).List(ctx, all))
 		return f
 	}
@@ -119,11 +119,7 @@ func gather(ctx context.Context, opts Options, known links) *facts {
 	}
 	f.deployments = learn(cl.AppsV1().Deployments(own).List(ctx, all))
 	f.controlPods = learn(core.Pods(own).List(ctx, metav1.ListOptions{LabelSelector: mesh.ControlPlaneComponentLabel}))
-	f.objects.err, f.rendered.err = f.values.err, f.values.err
-	if target := (install.Target{Namespace: own, Version: f.expected}); f.values.err == nil {
-		f.objects = learn(installation.Missing(ctx, cl, f.values.value, target))
-		f.rendered = learn(installation.Webhook(f.values.value, target))
-	}
+	f.gatherRendered(ctx, cl, opts)
 	f.webhook = learn(cl.AdmissionregistrationV1().MutatingWebhookConfigurations().Get(ctx, mesh.WebhookConfiguration,
 		metav1.GetOptions{}))
 	f.injectorTLS = learn(core.Secrets(own).Get(ctx, mesh.InjectorSecret, metav1.GetOptions{}))
@@ -146,6 +142,24 @@ func gather(ctx context.Context, opts Options, known links) *facts {
 	f.viz = gatherViz(ctx, cl, opts, own)
 	f.gatherTapRule(ctx, cl, opts, own)
 	return f
+}
+
+// gatherRendered compares the cluster with the manifests of the installation's values.
+func (f *facts) gatherRendered(ctx context.Context, cl *cluster.Client, opts Options) {
+	err := f.values.err
+	if opts.Render == nil {
+		err = errNotAsked
+	}
+	var manifests []byte
+	if err == nil {
+		manifests, err = opts.Render(f.values.value, install.Target{Namespace: f.namespace, Version: f.expected})
+	}
+	if err != nil {
+		f.objects.err, f.rendered.err = err, err
+		return
+	}
+	f.objects = learn(installation.Missing(ctx, cl, manifests))
+	f.rendered = learn(installation.Webhook(manifests))
 }
 
 // podPage is how many pods are asked for at once: the API server holds a whole page in memory.

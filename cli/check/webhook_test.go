@@ -11,6 +11,7 @@ import (
 	"github.com/tulle-mesh/tulle/cli/installation"
 	"github.com/tulle-mesh/tulle/injector/inject"
 	"github.com/tulle-mesh/tulle/install"
+	"github.com/tulle-mesh/tulle/install/manifests"
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
@@ -81,7 +82,11 @@ func TestWebhookRules(t *testing.T) {
 			"webhook explicit.proxy-injector.tulle.dev is missing"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			rendered, err := installation.Webhook(test.values, target)
+			stream, err := manifests.Render(test.values, target)
+			if err != nil {
+				t.Fatal(err)
+			}
+			rendered, err := installation.Webhook(stream)
 			if err != nil || rendered.Name != mesh.WebhookConfiguration {
 				t.Fatalf("error %v, webhook configuration %v", err, rendered)
 			}

@@ -40,11 +40,11 @@ func (e *ElsewhereError) Error() string {
 
 // CheckElsewhere returns an ElsewhereError if cluster-wide objects that an installation at t consists of belong to
 // another namespace. Other errors are about reading the cluster. Without a cluster there is none.
-func CheckElsewhere(ctx context.Context, cl *cluster.Client, t install.Target) error {
+func CheckElsewhere(ctx context.Context, cl *cluster.Client, render install.Renderer, t install.Target) error {
 	if cl == nil {
 		return nil
 	}
-	ours, err := renderedNames(t)
+	ours, err := renderedNames(render, t)
 	if err != nil {
 		return err
 	}
@@ -72,8 +72,8 @@ func CheckElsewhere(ctx context.Context, cl *cluster.Client, t install.Target) e
 }
 
 // renderedNames returns what install writes, as kind/name.
-func renderedNames(t install.Target) (map[string]bool, error) {
-	stream, err := install.Render(install.Defaults(), t)
+func renderedNames(render install.Renderer, t install.Target) (map[string]bool, error) {
+	stream, err := render(install.Defaults(), t)
 	if err != nil {
 		return nil, err
 	}

@@ -19,6 +19,8 @@ import (
 // Options say what to install, and where.
 type Options struct {
 	Target install.Target
+	// Render renders the manifests.
+	Render install.Renderer
 	Settings
 	// CRDs leaves out all but the definitions of custom resources.
 	CRDs bool
@@ -76,7 +78,7 @@ func Manifests(ctx context.Context, o Options) ([]byte, error) {
 	} else if warning != "" {
 		fmt.Fprintln(o.Log, "warning:", warning)
 	}
-	rest, err := install.Render(values, o.Target)
+	rest, err := o.Render(values, o.Target)
 	if err != nil {
 		return nil, err
 	}
@@ -129,7 +131,7 @@ func (o *Options) values(overrides *install.Overrides) (install.Values, error) {
 
 // checkElsewhere refuses a second installation in the cluster. What a cluster does not answer is no obstacle.
 func (o *Options) checkElsewhere(ctx context.Context) error {
-	switch err := CheckElsewhere(ctx, o.Cluster, o.Target); {
+	switch err := CheckElsewhere(ctx, o.Cluster, o.Render, o.Target); {
 	case errors.As(err, new(*ElsewhereError)):
 		return fmt.Errorf("%w (--ignore-cluster does not look)", err)
 	case apierrors.IsForbidden(err):

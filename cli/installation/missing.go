@@ -15,14 +15,10 @@ import (
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
-// Missing returns what the values render and the cluster does not have, as kind/name.
-func Missing(ctx context.Context, cl *cluster.Client, v install.Values, t install.Target) ([]string, error) {
-	stream, err := install.Render(v, t)
-	if err != nil {
-		return nil, err
-	}
+// Missing returns which of the manifests the cluster does not have, as kind/name.
+func Missing(ctx context.Context, cl *cluster.Client, manifests []byte) ([]string, error) {
 	var missing []string
-	for _, doc := range install.Documents(stream) {
+	for _, doc := range install.Documents(manifests) {
 		var meta metav1.PartialObjectMetadata
 		if err := yaml.Unmarshal([]byte(doc), &meta); err != nil {
 			return nil, fmt.Errorf("decode manifest: %w", err)
@@ -41,13 +37,9 @@ func Missing(ctx context.Context, cl *cluster.Client, v install.Values, t instal
 	return missing, nil
 }
 
-// Webhook returns the webhooks of the injector as install writes them for the values.
-func Webhook(v install.Values, t install.Target) (*admissionv1.MutatingWebhookConfiguration, error) {
-	stream, err := install.Render(v, t)
-	if err != nil {
-		return nil, err
-	}
-	for _, doc := range install.Documents(stream) {
+// Webhook returns the webhooks of the injector as the manifests have them.
+func Webhook(manifests []byte) (*admissionv1.MutatingWebhookConfiguration, error) {
+	for _, doc := range install.Documents(manifests) {
 		var config admissionv1.MutatingWebhookConfiguration
 		if err := yaml.Unmarshal([]byte(doc), &config); err != nil {
 			return nil, fmt.Errorf("decode manifest: %w", err)

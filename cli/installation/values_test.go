@@ -12,6 +12,7 @@ import (
 
 	"github.com/tulle-mesh/tulle/cli/cluster"
 	"github.com/tulle-mesh/tulle/install"
+	"github.com/tulle-mesh/tulle/install/manifests"
 )
 
 func TestValues(t *testing.T) {
@@ -29,7 +30,11 @@ func TestValues(t *testing.T) {
 // TestMissing has nothing of an installation but one object.
 func TestMissing(t *testing.T) {
 	cl := &cluster.Client{Interface: fake.NewClientset(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "tulle"}})}
-	missing, err := Missing(t.Context(), cl, install.Defaults(), install.Target{Namespace: "tulle", Version: "v1"})
+	stream, err := manifests.Render(install.Defaults(), install.Target{Namespace: "tulle", Version: "v1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	missing, err := Missing(t.Context(), cl, stream)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -154,7 +154,7 @@ func (s openAPIServer) path() string {
 // rooted returns the path without dots and without a slash at its end, but for "/".
 func rooted(p string) string { return path.Clean("/" + p) }
 
-// timeoutText is what a profile's timeout may be. Source: the schema in crds/linkerd.io_serviceprofiles.yaml.
+// timeoutText is what a profile's timeout may be. Source: install/chart/definitions/linkerd.io_serviceprofiles.yaml.
 var timeoutText = regexp.MustCompile(`^([0-9]+([.][0-9]*)?(ns|us|µs|ms|s|m|h))+$`)
 
 // operation returns the route of an operation.

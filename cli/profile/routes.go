@@ -26,7 +26,7 @@ type Routes struct {
 	Notes []string
 }
 
-// The bounds of a ServiceProfile. Source: the schema in crds/linkerd.io_serviceprofiles.yaml.
+// The bounds of a ServiceProfile. Source: install/chart/definitions/linkerd.io_serviceprofiles.yaml.
 const (
 	maxProfileRoutes   = 1000
 	maxRouteName       = 1024

@@ -10,6 +10,7 @@ import (
 	"github.com/tulle-mesh/tulle/cli/check"
 	"github.com/tulle-mesh/tulle/cli/cluster"
 	"github.com/tulle-mesh/tulle/cli/forecast"
+	"github.com/tulle-mesh/tulle/install/manifests"
 )
 
 // checkFlagsWithoutMeaning are flags of linkerd check that change nothing here.
@@ -73,7 +74,7 @@ The exit code is 1 if something is wrong (×). Warnings (‼) leave it at 0.`,
 
 // complete adds what the other flags of the command line say.
 func (c *cli) complete(opts check.Options) check.Options {
-	opts.Version = cmp.Or(opts.Version, version)
+	opts.Version, opts.Render = cmp.Or(opts.Version, version), manifests.Render
 	opts.ControlNamespace, opts.Namespace, opts.Log = c.flags.controlNamespace, c.flags.namespace, c.err
 	opts.Connect = func() (*cluster.Client, error) { return c.connect(c.flags) }
 	return opts

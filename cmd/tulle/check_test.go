@@ -22,6 +22,7 @@ import (
 
 	"github.com/tulle-mesh/tulle/cli/check"
 	"github.com/tulle-mesh/tulle/cli/cluster"
+	"github.com/tulle-mesh/tulle/install/manifests"
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
@@ -571,7 +572,8 @@ func TestCheckWithoutRights(t *testing.T) {
 // TestCheckReport: the dashboard's values say what -o json says, and have the certificates of the same reading.
 func TestCheckReport(t *testing.T) {
 	f := healthyCluster(t)
-	report := check.Look(t.Context(), check.Options{Version: version, ControlNamespace: "tulle", Log: io.Discard,
+	report := check.Look(t.Context(), check.Options{Version: version, Render: manifests.Render,
+		ControlNamespace: "tulle", Log: io.Discard,
 		Connect: func() (*cluster.Client, error) { return f.connect(globalFlags{}) }})
 	var doc struct {
 		Categories []struct {

@@ -40,6 +40,7 @@ import (
 	"github.com/tulle-mesh/tulle/identity/ca"
 	"github.com/tulle-mesh/tulle/injector/inject"
 	"github.com/tulle-mesh/tulle/install"
+	"github.com/tulle-mesh/tulle/install/manifests"
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
@@ -197,7 +198,7 @@ func emptyCluster() *fakeCluster {
 func healthyCluster(t *testing.T) *fakeCluster {
 	t.Helper()
 	f := emptyCluster()
-	stream, err := install.Render(install.Defaults(), install.Target{Version: version})
+	stream, err := manifests.Render(install.Defaults(), install.Target{Version: version})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/tulle-mesh/tulle/cli/installation"
 	"github.com/tulle-mesh/tulle/install"
+	"github.com/tulle-mesh/tulle/install/manifests"
 )
 
 func (c *cli) installCommand() *cobra.Command {
@@ -65,6 +66,7 @@ flags; then the issuer's key is part of the output.`,
 
 func (c *cli) install(cmd *cobra.Command, opts installation.Options, ignoreCluster bool, output string) error {
 	opts.Target = install.Target{Namespace: c.flags.controlNamespace, Version: version}
+	opts.Render = manifests.Render
 	opts.Read, opts.Log, opts.Verbose = c.sources().Read, c.err, c.flags.verbose
 	if !ignoreCluster {
 		opts.Cluster, opts.Unreachable = c.connect(c.flags)
@@ -75,13 +77,13 @@ func (c *cli) install(cmd *cobra.Command, opts installation.Options, ignoreClust
 		}
 	}
 	c.warnWithoutMeaning(cmd.Flags(), installFlagsWithoutMeaning)
-	manifests, err := installation.Manifests(cmd.Context(), opts)
+	stream, err := installation.Manifests(cmd.Context(), opts)
 	if err == nil && output == "json" {
-		manifests, err = install.JSON(manifests)
+		stream, err = install.JSON(stream)
 	}
 	if err != nil {
 		return err
 	}
-	_, err = c.out.Write(manifests)
+	_, err = c.out.Write(stream)
 	return err
 }

@@ -25,7 +25,7 @@ func reference(t *testing.T) string {
 		writeCommand(&b, cmd)
 	}
 	for _, schema := range []struct{ title, file string }{
-		{"Values of install", "../../install/values.yaml"},
+		{"Values of install", "../../install/chart/values.yaml"},
 		{"Values of viz install", "../../viz/install/values.yaml"},
 	} {
 		values, err := os.ReadFile(schema.file)

@@ -80,8 +80,8 @@ func (s *Schema) stored(installed string) (map[string]any, error) {
 	for key, leaf := range s.leaves("", s.tree()) {
 		parent := key[:max(strings.LastIndexByte(key, '.'), 0)]
 		_, written := zero[key]
-		if _, has := stored[key]; !has && !written && hasObject(tree, parent) && s.decodes(key, emptyOf(leaf)) {
-			stored[key] = emptyOf(leaf)
+		if _, has := stored[key]; !has && !written && hasObject(tree, parent) {
+			stored[key] = s.zero(key, leaf)
 		}
 	}
 	if s.Credentials != "" {
@@ -103,8 +103,8 @@ func emptyOf(leaf any) any {
 	return nil
 }
 
-// decodes reports whether a key accepts the value. A duration cannot be empty, so the YAML may omit it.
-func (s *Schema) decodes(key string, value any) bool {
+// Accepts reports whether the type of a key accepts the value.
+func (s *Schema) Accepts(key string, value any) bool {
 	tree := map[string]any{}
 	put(tree, key, value)
 	data, err := json.Marshal(tree)

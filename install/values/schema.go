@@ -1,6 +1,7 @@
 package values
 
 import (
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -36,6 +37,55 @@ func (s *Schema) tree() map[string]any {
 		panic(fmt.Sprintf("values: defaults: %v", err))
 	}
 	return tree
+}
+
+// Complete returns the values of v with all keys of the schema. encoding/json omits some of them when they are empty.
+func (s *Schema) Complete(v any) (map[string]any, error) {
+	data, err := json.Marshal(v)
+	if err != nil {
+		return nil, fmt.Errorf("encode values: %w", err)
+	}
+	var tree map[string]any
+	if err := json.Unmarshal(data, &tree); err != nil {
+		return nil, fmt.Errorf("decode values: %w", err)
+	}
+	s.complete("", tree, s.tree())
+	return tree, nil
+}
+
+// complete adds to tree, below the key path, what only keys has. A list or map of the user's own keys becomes an empty
+// one.
+func (s *Schema) complete(path string, tree, keys map[string]any) {
+	for k, leaf := range keys {
+		key := strings.TrimPrefix(path+"."+k, ".")
+		switch leaf := leaf.(type) {
+		case map[string]any:
+			below, ok := tree[k].(map[string]any)
+			if !ok {
+				below = map[string]any{}
+				tree[k] = below
+			}
+			if !slices.Contains(s.Open, key) {
+				s.complete(key, below, leaf)
+			}
+		case []any:
+			if tree[k] == nil {
+				tree[k] = []any{}
+			}
+		default:
+			if tree[k] == nil {
+				tree[k] = s.zero(key, leaf)
+			}
+		}
+	}
+}
+
+// zero returns the empty value for a key with the default leaf. A duration cannot be empty: it is 0s.
+func (s *Schema) zero(key string, leaf any) any {
+	if empty := emptyOf(leaf); s.Accepts(key, empty) {
+		return empty
+	}
+	return "0s"
 }
 
 // Keys lists all keys, inner ones included.

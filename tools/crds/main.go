@@ -24,7 +24,10 @@ func main() {
 	}
 }
 
-// run writes the definitions into the folder crds of the module in root.
+// folder is where the chart has the definitions.
+const folder = "install/chart/definitions"
+
+// run writes the definitions into the chart of the module in root, and their index into its package crds.
 func run(root string) error {
 	gateway, err := readGateway(root)
 	if err != nil {
@@ -34,10 +37,10 @@ func run(root string) error {
 	if err != nil {
 		return err
 	}
-	if err := write(filepath.Join(root, "crds"), own); err != nil {
+	if err := write(filepath.Join(root, folder), own); err != nil {
 		return err
 	}
-	if err := write(filepath.Join(root, "crds", "gateway"), gateway.standard); err != nil {
+	if err := write(filepath.Join(root, folder, "gateway"), gateway.standard); err != nil {
 		return err
 	}
 	return writeIndex(filepath.Join(root, "crds", "zz_generated_index.go"), own, gateway.standard)

@@ -19,11 +19,11 @@ const maxApplied = 256 << 10
 // The API server's own validation takes every definition: the schemas are structural, the rules compile, and what they
 // may cost stays within its bounds.
 func TestDefinitionsAreAccepted(t *testing.T) {
-	files, err := filepath.Glob("../../crds/*.yaml")
+	files, err := filepath.Glob(filepath.Join("../..", folder, "*.yaml"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	gateway, err := filepath.Glob("../../crds/gateway/*.yaml")
+	gateway, err := filepath.Glob(filepath.Join("../..", folder, "gateway/*.yaml"))
 	if err != nil {
 		t.Fatal(err)
 	}

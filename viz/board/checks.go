@@ -8,6 +8,7 @@ import (
 
 	"github.com/tulle-mesh/tulle/cli/check"
 	"github.com/tulle-mesh/tulle/cli/cluster"
+	"github.com/tulle-mesh/tulle/install"
 )
 
 const (
@@ -20,6 +21,9 @@ const (
 // Checks runs `tulle check` in the background for viewers with the same rights, one run at a time, and stores the
 // results. The zero value is ready to use and has no results. Several goroutines may use it.
 type Checks struct {
+	// Render renders the manifests of an installation; nil leaves out the checks that need them.
+	Render install.Renderer
+
 	mu      sync.Mutex // guards the fields below
 	latest  *HealthChecks
 	certs   []check.Certificate
@@ -71,7 +75,8 @@ func (c *Checks) latestResults(ctx context.Context, s Sources) (results *HealthC
 
 func (c *Checks) ask(ctx context.Context, s Sources) {
 	began := time.Now()
-	report := check.Look(ctx, check.Options{Version: s.Version, ControlNamespace: s.ControlNamespace, Log: io.Discard,
+	report := check.Look(ctx, check.Options{Version: s.Version, Render: c.Render,
+		ControlNamespace: s.ControlNamespace, Log: io.Discard,
 		Connect: func() (*cluster.Client, error) { return s.Client, nil }})
 	results := newHealthChecks(report.Groups)
 	results.At, results.Seconds = time.Now().UTC(), time.Since(began).Seconds()

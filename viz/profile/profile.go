@@ -18,7 +18,7 @@ import (
 	"github.com/tulle-mesh/tulle/viz/tap"
 )
 
-// Bounds of a route. Source: the schema in crds/linkerd.io_serviceprofiles.yaml.
+// Bounds of a route. Source: install/chart/definitions/linkerd.io_serviceprofiles.yaml.
 const (
 	MaxRoutes = 1000 // of a profile
 	maxName   = 1024 // characters

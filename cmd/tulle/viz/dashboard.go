@@ -21,6 +21,7 @@ import (
 
 	"github.com/tulle-mesh/tulle/cli/cluster"
 	"github.com/tulle-mesh/tulle/cli/explain"
+	"github.com/tulle-mesh/tulle/install/manifests"
 	"github.com/tulle-mesh/tulle/viz/board"
 	"github.com/tulle-mesh/tulle/viz/metrics"
 	"github.com/tulle-mesh/tulle/viz/objects"
@@ -141,7 +142,7 @@ func (c *commands) dashboard(ctx context.Context, f dashboardFlags) error {
 	history := web.CacheHistory(func(ctx context.Context, r metrics.HistoryRequest) (metrics.History, error) {
 		return metrics.AskHistory(ctx, live, r)
 	})
-	checks := &board.Checks{}
+	checks := &board.Checks{Render: manifests.Render}
 	server := web.New(web.Config{
 		Hosts: hosts(f.address, port),
 		Viewer: web.Viewer{Post: cl.Post, Sources: func() board.Sources {
