@@ -75,7 +75,7 @@ var layers = []struct {
 	}},
 	{"assemblies", []string{
 		"proxy", "controller", "controller/status",
-		"cli/explain", "cli/extension", "viz/splits", "viz/tapapi", "viz/top",
+		"cli/explain", "cli/extension", "cli/upgrade", "viz/splits", "viz/tapapi", "viz/top",
 	}},
 	{"checks", []string{
 		"cli/check",
@@ -87,7 +87,7 @@ var layers = []struct {
 		"viz/web",
 	}},
 	{"commands", []string{
-		"cmd/tulle/identity", "cmd/tulle/viz",
+		"cmd/tulle/identity", "cmd/tulle/lifecycle", "cmd/tulle/viz",
 	}},
 	{"mains", []string{
 		"viz/dashboards/generate",

@@ -22,7 +22,7 @@ type Overrides struct{ *values.Overrides }
 func NewOverrides() *Overrides { return &Overrides{values.New(schema)} }
 
 // Values returns the defaults with all overrides applied, and warnings about keys that have no effect here. It does not
-// validate the values.
+// validate the values. With ErrIssuerNotStored it returns values that lack the issuer alone.
 func (o *Overrides) Values() (Values, []string, error) {
 	v := Defaults()
 	warnings, err := o.Apply(&v)
@@ -30,13 +30,13 @@ func (o *Overrides) Values() (Values, []string, error) {
 		return Values{}, nil, err
 	}
 	if o.Reused() && v.lacksIssuer() {
-		return Values{}, nil, errIssuerNotStored
+		return v, warnings, ErrIssuerNotStored
 	}
 	return v, warnings, nil
 }
 
-// errIssuerNotStored names what Reuse cannot find: an issuer's key must not be readable with the values.
-var errIssuerNotStored = errors.New(
+// ErrIssuerNotStored names what Reuse cannot find: an issuer's key must not be readable with the values.
+var ErrIssuerNotStored = errors.New(
 	"the installation has certificates of its own, and the issuer's key is not kept in the " +
 		"cluster's values: give all three flags again: --identity-trust-anchors-file, --identity-issuer-certificate-file " +
 		"and " +

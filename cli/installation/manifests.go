@@ -14,6 +14,7 @@ import (
 
 	"github.com/tulle-mesh/tulle/cli/cluster"
 	"github.com/tulle-mesh/tulle/install"
+	"github.com/tulle-mesh/tulle/mesh"
 )
 
 // Options say what to install, and where.
@@ -24,8 +25,10 @@ type Options struct {
 	Settings
 	// CRDs leaves out all but the definitions of custom resources.
 	CRDs bool
-	// Reuse starts from the values of the installation in the cluster, not from the defaults.
-	Reuse bool
+	// Reuse starts from the values of the installation in the cluster, not from the defaults. With Stored it starts from
+	// those manifests and asks the cluster for no values.
+	Reuse  bool
+	Stored *Stored
 	// Cluster is nil if nobody asks it. Unreachable says why, if the user wanted to.
 	Cluster     *cluster.Client
 	Unreachable error
@@ -47,42 +50,63 @@ func Manifests(ctx context.Context, o Options) ([]byte, error) {
 	if o.Unreachable != nil {
 		o.debugf("not looking at the cluster: %v", o.Unreachable)
 	}
-	look, cancel := context.WithTimeout(ctx, cluster.LookTimeout)
-	defer cancel()
-	before := o.installed(look)
-	overrides, err := o.overrides(ctx, before)
+	plan, err := MakePlan(ctx, o)
 	if err != nil {
 		return nil, err
 	}
-	values, err := o.values(overrides)
-	if err != nil {
+	if o.CRDs {
+		return plan.Definitions, nil
+	}
+	o.noteInstalled(plan.before, plan.overrides)
+	look, cancel := context.WithTimeout(ctx, cluster.LookTimeout)
+	defer cancel()
+	if warning, err := sharedWarning(look, o.Cluster, o.Target.Namespace); err != nil {
+		o.debugf("not known who uses the namespace: %v", err)
+	} else if warning != "" {
+		fmt.Fprintln(o.Log, "warning:", warning)
+	}
+	return append(plan.Definitions, plan.ControlPlane...), nil
+}
+
+// Plan is what applying the manifests would make of the cluster.
+type Plan struct {
+	// Before is the configuration of the installation that the manifests update; nil if none was found.
+	Before *corev1.ConfigMap
+	Values install.Values
+	// Definitions are the definitions of custom resources that the cluster lacks, ControlPlane the other manifests.
+	Definitions, ControlPlane []byte
+
+	before    installed
+	overrides *install.Overrides
+}
+
+// MakePlan returns the manifests and what they were made of. It writes warnings about the values, and which definitions
+// stay as they are, to the log.
+func MakePlan(ctx context.Context, o Options) (*Plan, error) {
+	look, cancel := context.WithTimeout(ctx, cluster.LookTimeout)
+	defer cancel()
+	plan := &Plan{before: o.installed(look)}
+	plan.Before = plan.before.config
+	var err error
+	if plan.overrides, err = o.overrides(ctx, plan.before); err != nil {
+		return nil, err
+	}
+	if plan.Values, err = o.values(look, plan.overrides); err != nil {
 		return nil, err
 	}
 	if err := o.checkElsewhere(look); err != nil {
 		return nil, err
 	}
-	missing, notes, err := missingDefinitions(look, o.Cluster, o.Target, values.InstallGatewayAPI)
+	missing, notes, err := missingDefinitions(look, o.Cluster, o.Target, plan.Values.InstallGatewayAPI)
 	if err != nil {
 		return nil, err
 	}
 	for _, note := range notes {
 		fmt.Fprintln(o.Log, "note:", note)
 	}
-	manifests := install.RenderCRDs(missing)
-	if o.CRDs {
-		return manifests, nil
-	}
-	o.noteInstalled(before, overrides)
-	if warning, err := sharedWarning(look, o.Cluster, o.Target.Namespace); err != nil {
-		o.debugf("not known who uses the namespace: %v", err)
-	} else if warning != "" {
-		fmt.Fprintln(o.Log, "warning:", warning)
-	}
-	rest, err := o.Render(values, o.Target)
-	if err != nil {
-		return nil, err
-	}
-	return append(manifests, rest...), nil
+	plan.Definitions = install.RenderCRDs(missing)
+	plan.ControlPlane, err = o.Render(plan.Values, o.Target)
+	return plan, err
 }
 
 // installed is the configuration of the cluster's installation, or why there is none.
@@ -92,6 +116,9 @@ type installed struct {
 }
 
 func (o *Options) installed(ctx context.Context) installed {
+	if o.Stored != nil {
+		return installed{config: o.Stored.Config}
+	}
 	if o.Cluster == nil {
 		return installed{err: cmp.Or(o.Unreachable, errors.New("the cluster was not asked"))}
 	}
@@ -109,19 +136,38 @@ func (o *Options) overrides(ctx context.Context, before installed) (*install.Ove
 		if err := out.Reuse(before.config.Data["install"]); err != nil {
 			return nil, err
 		}
+		if o.Stored != nil {
+			if err := o.Stored.addIssuer(out); err != nil {
+				return nil, err
+			}
+		}
 	}
 	return out, o.apply(ctx, out)
 }
 
 // values returns valid values, and logs what the user should know about them.
-func (o *Options) values(overrides *install.Overrides) (install.Values, error) {
+func (o *Options) values(ctx context.Context, overrides *install.Overrides) (install.Values, error) {
 	values, warnings, err := overrides.Values()
+	var retained install.IssuerTLS
+	if errors.Is(err, install.ErrIssuerNotStored) && values.Identity.Issuer.TLS == retained {
+		retained, err = o.ownIssuer(ctx, err)
+		values.Identity.Issuer.TLS = retained
+	}
 	if err != nil {
 		return values, err
 	}
 	more, err := values.Validate(time.Now())
 	if err != nil {
+		if retained != (install.IssuerTLS{}) {
+			err = fmt.Errorf("with the issuer of Secret %s/%s: %w", o.Target.Namespace, mesh.IssuerSecret, err)
+		}
 		return values, err
+	}
+	if retained != (install.IssuerTLS{}) {
+		// Manifests without the Secret leave it as it is, so the key stays where it was.
+		values.Identity.Issuer.TLS = install.IssuerTLS{}
+		fmt.Fprintf(o.Log, "note: the issuer stays as it is: Secret %s/%s is not part of this output\n", o.Target.Namespace,
+			mesh.IssuerSecret)
 	}
 	for _, w := range append(warnings, more...) {
 		fmt.Fprintln(o.Log, "warning:", w)
@@ -149,7 +195,7 @@ func (o *Options) noteInstalled(before installed, overrides *install.Overrides) 
 		return
 	}
 	fmt.Fprintf(o.Log, "Tulle is already installed in namespace %q (%s); applying this output updates it.\n",
-		o.Target.Namespace, strings.TrimPrefix(before.config.Annotations["linkerd.io/created-by"], "tulle/cli "))
+		o.Target.Namespace, Version(before.config))
 	lost, err := overrides.Lost(before.config.Data["install"])
 	if err != nil {
 		fmt.Fprintln(o.Log, "warning: settings of the installation may be lost:", err)

@@ -50,9 +50,6 @@ func elsewhere(root *cobra.Command, args []string) string {
 		return ""
 	}
 	switch name := args[verb]; name {
-	case "upgrade":
-		return "there is no upgrade: apply the newer version over the old, with its values, with `tulle install " +
-			"--reuse-values | kubectl apply -f -`"
 	case "stat", "stat-inbound", "stat-outbound", "routes", "edges", "list", "tap", "top", "dashboard":
 		return "it is now `tulle viz " + name + "`"
 	case "jaeger":

@@ -3,7 +3,12 @@ package main
 import (
 	"fmt"
 
+	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/tulle-mesh/tulle/cli/installation"
+	"github.com/tulle-mesh/tulle/install"
+	"github.com/tulle-mesh/tulle/install/manifests"
 )
 
 // valueFlags are the flags of install that set one value each.
@@ -37,6 +42,43 @@ var valueFlags = []struct{ name, key, usage string }{
 	{"skip-outbound-ports", "proxyInit.ignoreOutboundPorts", "outbound ports that bypass the proxy"},
 }
 
+// settingsFlags adds the flags that change an installation. The function that it returns sets the options from them;
+// call it when the command runs.
+func (c *cli) settingsFlags(cmd *cobra.Command, opts *installation.Options) func() {
+	fs := cmd.Flags()
+	fs.BoolVar(&opts.HA, "ha", false, "three replicas of everything, spread over nodes, with disruption budgets")
+	fs.StringArrayVar(&opts.Set, "set", nil, "set a value: key=value,...; docs/cli.md#values-of-install lists the keys")
+	fs.StringArrayVar(&opts.SetString, "set-string", nil, "set a value that is a text: key=value,...")
+	fs.StringArrayVar(&opts.SetFile, "set-file", nil, "set a value to the content of a file: key=path,...")
+	fs.StringArrayVarP(&opts.ValueFiles, "values", "f", nil, "file or https URL of values; may be repeated, the last wins")
+	fs.StringVar(&opts.Registry, "registry", "", "prefix of both images, instead of ghcr.io/tulle-mesh")
+	fs.StringVar(&opts.AnchorsFile, "identity-trust-anchors-file", "", "PEM file of the trust anchors")
+	fs.StringVar(&opts.CertFile, "identity-issuer-certificate-file", "", "PEM file of the issuer's certificate")
+	fs.StringVar(&opts.KeyFile, "identity-issuer-key-file", "", "PEM file of the issuer's key")
+	fs.BoolVar(&opts.ExternalIssuer, "identity-external-issuer", false,
+		"the Secret tulle-identity-issuer is kept by somebody else, such as cert-manager; needs "+
+			"--identity-trust-anchors-file or --identity-external-ca")
+	fs.BoolVar(&opts.ExternalCA, "identity-external-ca", false,
+		"the ConfigMaps tulle-identity-trust-roots are kept by somebody else, such as trust-manager")
+	for _, f := range valueFlags {
+		fs.String(f.name, "", fmt.Sprintf("%s (%s)", f.usage, f.key))
+	}
+	for _, f := range installFlagsWithoutMeaning {
+		acceptWithoutMeaning(fs, f)
+	}
+	return func() {
+		opts.Target = install.Target{Namespace: c.flags.controlNamespace, Version: version}
+		opts.Render = manifests.Render
+		opts.Read, opts.Log, opts.Verbose = c.sources().Read, c.err, c.flags.verbose
+		for _, f := range valueFlags {
+			if flag := fs.Lookup(f.name); flag.Changed {
+				opts.Flags = append(opts.Flags, installation.FlagValue{Flag: f.name, Key: f.key, Value: flag.Value.String()})
+			}
+		}
+		c.warnWithoutMeaning(fs, installFlagsWithoutMeaning)
+	}
+}
+
 // flagWithoutMeaning is a flag of linkerd that changes nothing here. It is accepted, so that scripts keep working, and
 // says so.
 type flagWithoutMeaning struct {
@@ -68,6 +110,5 @@ var installFlagsWithoutMeaning = []flagWithoutMeaning{
 	{name: "disable-heartbeat", reason: "nothing is ever reported home"},
 	{name: "enable-endpoint-slices", reason: "EndpointSlices are always used"},
 	{name: "enable-external-profiles", reason: "service profiles are not part of this release"},
-	{name: "force", reason: "installing again is always allowed"},
 	{name: "linkerd-cni-enabled", reason: "there is no CNI plugin; capture is programmed by the init container"},
 }

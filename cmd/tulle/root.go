@@ -86,8 +86,9 @@ the program tulle-X or linkerd-X from PATH.`,
 		return pflag.NormalizedName(name)
 	})
 	c.flags.register(root.PersistentFlags())
-	root.AddCommand(c.installCommand(), c.injectCommand(), c.uninjectCommand(), c.checkCommand(), c.versionCommand(),
-		c.uninstallCommand(),
+	root.AddCommand(c.installCommand(), c.injectCommand(), c.uninjectCommand(), c.checkCommand(), c.versionCommand())
+	root.AddCommand(c.lifecycleCommands()...)
+	root.AddCommand(
 		c.identityCommand(), c.authzCommand(), c.diagnosticsCommand(), c.convertCommand(),
 		c.profileCommand(), c.analyzeCommand(), c.policyCommand(), c.vizCommand())
 	root.InitDefaultHelpCmd()

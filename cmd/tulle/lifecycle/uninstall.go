@@ -1,4 +1,4 @@
-package main
+package lifecycle
 
 import (
 	"context"
@@ -12,7 +12,7 @@ import (
 	"github.com/tulle-mesh/tulle/install"
 )
 
-func (c *cli) uninstallCommand() *cobra.Command {
+func (c *commands) uninstallCommand() *cobra.Command {
 	var opts uninstallOptions
 	cmd := &cobra.Command{
 		Use:   "uninstall",
@@ -30,7 +30,7 @@ names them on stderr. --with-resources prints them too.`,
 	cmd.Flags().BoolVarP(&opts.force, "force", "f", false, "even if pods still have a proxy")
 	cmd.Flags().BoolVar(&opts.resources, "with-resources", false,
 		"also print CRDs that still have resources; deleting them deletes those resources")
-	outputFlag(cmd, &opts.output, "yaml", "json")
+	c.OutputFlag(cmd, &opts.output, "yaml", "json")
 	return cmd
 }
 
@@ -40,12 +40,12 @@ type uninstallOptions struct {
 	output           string
 }
 
-func (c *cli) uninstall(ctx context.Context, opts uninstallOptions) error {
-	cl, err := c.connect(c.flags)
+func (c *commands) uninstall(ctx context.Context, opts uninstallOptions) error {
+	cl, err := c.Connect()
 	if err != nil {
 		return err
 	}
-	meshed, err := installation.MeshedPods(ctx, cl, c.flags.controlNamespace)
+	meshed, err := installation.MeshedPods(ctx, cl, c.ControlNamespace())
 	if err != nil {
 		return err
 	}
@@ -59,23 +59,23 @@ func (c *cli) uninstall(ctx context.Context, opts uninstallOptions) error {
 			return errors.New(text + "\nremove them with `tulle uninject`, or the annotation and a restart, and those of " +
 				"the viz extension with `tulle viz uninstall | kubectl delete -f -`, first; --force uninstalls anyway")
 		}
-		fmt.Fprintln(c.err, "warning:", text)
+		fmt.Fprintln(c.Err, "warning:", text)
 	}
-	objects, err := installation.Objects(ctx, cl, c.flags.controlNamespace)
+	objects, err := installation.Objects(ctx, cl, c.ControlNamespace())
 	if err != nil {
 		return err
 	}
-	target := install.Target{Namespace: c.flags.controlNamespace, Version: version}
+	target := install.Target{Namespace: c.ControlNamespace(), Version: c.Version}
 	definitions, notes, err := installation.Definitions(ctx, cl, target, opts.resources)
 	if err != nil {
 		return err
 	}
 	for _, note := range notes {
-		fmt.Fprintln(c.err, "note:", note)
+		fmt.Fprintln(c.Err, "note:", note)
 	}
 	objects = append(objects, definitions...)
 	if len(objects) == 0 {
-		return fmt.Errorf("nothing of Tulle found (namespace %s)", c.flags.controlNamespace)
+		return fmt.Errorf("nothing of Tulle found (namespace %s)", c.ControlNamespace())
 	}
-	return installation.Write(c.out, objects, opts.output)
+	return installation.Write(c.Out, objects, opts.output)
 }
