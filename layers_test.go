@@ -75,7 +75,7 @@ var layers = []struct {
 	}},
 	{"assemblies", []string{
 		"proxy", "controller", "controller/status",
-		"cli/explain", "cli/extension", "cli/upgrade", "viz/splits", "viz/tapapi", "viz/top",
+		"cli/explain", "cli/extension", "cli/rotation", "cli/upgrade", "viz/splits", "viz/tapapi", "viz/top",
 	}},
 	{"checks", []string{
 		"cli/check",

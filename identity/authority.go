@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"crypto/x509"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"time"
@@ -160,6 +161,11 @@ func rootsBundle(c *corev1.ConfigMap) ([]byte, error) {
 		return nil, fmt.Errorf("trust anchors: ConfigMap %s has no key %s", c.Name, mesh.TrustRootsKey)
 	}
 	return []byte(c.Data[mesh.TrustRootsKey]), nil
+}
+
+// issuerKey returns the key identifier of the issuer, in hex; "" if it has none.
+func (a *Authority) issuerKey() string {
+	return hex.EncodeToString(a.Issuer.Certificate().SubjectKeyId)
 }
 
 // equal reports whether both are equal, byte for byte.

@@ -21,11 +21,9 @@ const (
 	anchorSecret = mesh.AnchorSecret
 	// madeAnnotation marks an issuer that the controller made. Its value is the fingerprint of the certificate, so it
 	// does not match an issuer that another program writes into the same Secret later.
-	madeAnnotation = mesh.MadeIssuerAnnotation
-	// replaceAnnotation, on the bundle's ConfigMap, requests a new anchor, once for each value. A request is done when
-	// the madeForAnnotation of the anchor's Secret has its value.
-	replaceAnnotation = "tulle.dev/replace-anchor"
-	madeForAnnotation = "tulle.dev/made-for"
+	madeAnnotation    = mesh.MadeIssuerAnnotation
+	replaceAnnotation = mesh.ReplaceAnchorAnnotation
+	madeForAnnotation = mesh.MadeForAnnotation
 	// propagation is how long a new anchor is distributed before an issuer under it is used. A kubelet updates a
 	// ConfigMap in a pod within its sync period and the lifetime of its cache, a minute each.
 	propagation = 3 * time.Minute
@@ -175,11 +173,13 @@ func bundleOf(roots *corev1.ConfigMap) []byte {
 }
 
 // replaceRequest returns the value of replaceAnnotation.
-func replaceRequest(roots *corev1.ConfigMap) string {
+func replaceRequest(roots *corev1.ConfigMap) string { return annotationOf(roots, replaceAnnotation) }
+
+func annotationOf(roots *corev1.ConfigMap, key string) string {
 	if roots == nil {
 		return ""
 	}
-	return roots.Annotations[replaceAnnotation]
+	return roots.Annotations[key]
 }
 
 // bundleWith returns the bundle with the anchor of the Secret. It appends the anchor unless the bundle has it.
@@ -240,8 +240,14 @@ func planIssuer(e observed, known lastKnown, now time.Time) (step, error) {
 	}
 	due := issuer.Leaf.NotAfter.Add(-issuer.Leaf.NotAfter.Sub(issuer.Leaf.NotBefore) / 3)
 	if issuer.Leaf.CheckSignatureFrom(parent.Leaf) != nil {
-		if reachedPods.Before(due) {
-			due = reachedPods
+		switch annotationOf(e.roots, mesh.IssuerSwitchAnnotation) {
+		case mesh.IssuerSwitchLater: // until its regular renewal: a rotation that nobody finishes must not end the issuer
+		case mesh.IssuerSwitchNow:
+			due = now
+		default:
+			if reachedPods.Before(due) {
+				due = reachedPods
+			}
 		}
 	}
 	if !now.Before(due) {

@@ -34,6 +34,12 @@ func asking(value string, roots *corev1.ConfigMap) *corev1.ConfigMap {
 	return roots
 }
 
+// switching returns the bundle with the annotation that says when the issuer moves.
+func switching(value string, roots *corev1.ConfigMap) *corev1.ConfigMap {
+	roots.Annotations = map[string]string{mesh.IssuerSwitchAnnotation: value}
+	return roots
+}
+
 func madeFor(value string, anchor *corev1.Secret) *corev1.Secret {
 	anchor.Annotations = map[string]string{madeForAnnotation: value}
 	return anchor
@@ -107,6 +113,12 @@ func TestPlanWritesOneObjectAtATimeInTheOrderThatPeersNeed(t *testing.T) {
 			now.Add(100*time.Hour + propagation - time.Second), wait, 0},
 		{"then the issuer moves under it", observed{made(issuer), anchorOf(next), rootsMap(anchor, next)}, ownership{}, none,
 			now.Add(100*time.Hour + propagation), makeIssuer, 0},
+		{"unless a rotation says later", observed{made(issuer), anchorOf(next), switching("later", rootsMap(anchor, next))},
+			ownership{}, none, now.Add(100*time.Hour + propagation), wait, 0},
+		{"until its regular renewal", observed{made(issuer), anchorOf(next), switching("later", rootsMap(anchor, next))},
+			ownership{}, none, now.Add(2*third + time.Minute), makeIssuer, 0},
+		{"or a rotation moves it at once", observed{made(issuer), anchorOf(next), switching("now", rootsMap(anchor, next))},
+			ownership{}, none, now.Add(100*time.Hour + time.Second), makeIssuer, 0},
 		{"issuer given by somebody", observed{issuerSecret(issuer), nil, rootsMap(anchor)}, ownership{}, none,
 			now.Add(3 * third), wait, 0},
 		{"issuer replaced by somebody", observed{replaced, anchorOf(anchor), rootsMap(anchor)}, ownership{}, none,

@@ -149,7 +149,7 @@ func (p *publisher) work(ctx context.Context, queue workqueue.TypedRateLimitingI
 func (p *publisher) reconcile(ctx context.Context, name string, namespaces, copies cache.Store) (wait time.Duration,
 	err error) {
 	authority, seq := p.authority.Load()
-	if seq == 0 || name == p.namespace {
+	if seq == 0 {
 		return 0, nil
 	}
 	obj, ok, _ := namespaces.GetByKey(name)
@@ -161,11 +161,11 @@ func (p *publisher) reconcile(ctx context.Context, name string, namespaces, copi
 			return 0, nil
 		}
 	}
-	bundle := string(authority.bundle)
+	bundle := string(authority.bundle) + authority.issuerKey()
 	if wait := p.contests.wait(name, bundle, time.Now()); wait > 0 {
 		return wait, nil
 	}
-	err = applyRoots(ctx, p.client, name, p.namespace, authority.bundle)
+	err = p.write(ctx, name, authority)
 	if apierrors.IsNotFound(err) || apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause) {
 		return 0, nil // the namespace is being deleted, and the copy with it
 	}
@@ -181,6 +181,21 @@ func (p *publisher) reconcile(ctx context.Context, name string, namespaces, copi
 	return 0, nil
 }
 
+// write writes the copy. In the control plane's namespace, the bundle is the original and has other writers. There, it
+// writes only the issuer's key.
+func (p *publisher) write(ctx context.Context, name string, a *Authority) error {
+	if name == p.namespace {
+		return applyIssuerKey(ctx, p.client, name, a.issuerKey())
+	}
+	return applyRoots(ctx, p.client, name, p.namespace, map[string]string{
+		mesh.TrustRootsKey: string(a.bundle), mesh.IssuerKeyKey: a.issuerKey(),
+	})
+}
+
 func (p *publisher) isCurrent(c *corev1.ConfigMap, a *Authority) bool {
-	return c.Data[mesh.TrustRootsKey] == string(a.bundle) && c.Labels[mesh.ControlPlaneNSLabel] == p.namespace
+	if c.Data[mesh.IssuerKeyKey] != a.issuerKey() {
+		return false
+	}
+	return c.Namespace == p.namespace ||
+		c.Data[mesh.TrustRootsKey] == string(a.bundle) && c.Labels[mesh.ControlPlaneNSLabel] == p.namespace
 }

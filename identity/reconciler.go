@@ -11,6 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	applycore "k8s.io/client-go/applyconfigurations/core/v1"
 	"k8s.io/client-go/kubernetes"
 
@@ -179,7 +180,7 @@ func (r *reconciler) do(ctx context.Context, s step, e observed) error {
 		return nil
 	case writeRoots:
 		r.log.Info("writing the bundle of trust anchors")
-		return applyRoots(ctx, r.client, r.namespace, r.namespace, s.roots)
+		return applyRoots(ctx, r.client, r.namespace, r.namespace, map[string]string{mesh.TrustRootsKey: string(s.roots)})
 	case makeIssuer:
 		pair, err := ca.NewIssuer(s.anchor, time.Now())
 		if err != nil {
@@ -216,12 +217,23 @@ func (r *reconciler) applySecret(ctx context.Context, name string, pair ca.Pair,
 
 // applyRoots writes the bundle into namespace. The API server authorizes server-side apply by the object's name, unlike
 // create. So the role allows this one name only (docs/rbac.md).
-func applyRoots(ctx context.Context, client kubernetes.Interface, namespace, controlPlane string, bundle []byte) error {
+func applyRoots(ctx context.Context, client kubernetes.Interface, namespace, controlPlane string,
+	data map[string]string) error {
 	roots := applycore.ConfigMap(mesh.TrustRootsConfigMap, namespace).
 		WithLabels(map[string]string{mesh.ControlPlaneNSLabel: controlPlane, mesh.ControlPlaneComponentLabel: "identity"}).
 		WithAnnotations(map[string]string{mesh.CreatedByAnnotation: mesh.IdentityName}).
-		WithData(map[string]string{mesh.TrustRootsKey: string(bundle)})
+		WithData(data)
 	if _, err := client.CoreV1().ConfigMaps(namespace).Apply(ctx, roots, applyOptions()); err != nil {
+		return fmt.Errorf("write ConfigMap %s/%s: %w", namespace, mesh.TrustRootsConfigMap, err)
+	}
+	return nil
+}
+
+// applyIssuerKey writes the key of the issuer beside a bundle that has another owner. It creates nothing.
+func applyIssuerKey(ctx context.Context, client kubernetes.Interface, namespace, key string) error {
+	patch := fmt.Appendf(nil, `{"data":{%q:%q}}`, mesh.IssuerKeyKey, key)
+	if _, err := client.CoreV1().ConfigMaps(namespace).Patch(ctx, mesh.TrustRootsConfigMap, types.MergePatchType, patch,
+		metav1.PatchOptions{FieldManager: fieldManager + "-issuer"}); err != nil {
 		return fmt.Errorf("write ConfigMap %s/%s: %w", namespace, mesh.TrustRootsConfigMap, err)
 	}
 	return nil

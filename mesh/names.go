@@ -73,6 +73,20 @@ const (
 	// namespace.
 	TrustRootsConfigMap = "tulle-identity-trust-roots"
 	TrustRootsKey       = "ca-bundle.crt"
+	// IssuerKeyKey, in the same ConfigMap, is the key identifier of the issuer, in hex. A proxy whose certificate is of
+	// another issuer gets a new one soon.
+	IssuerKeyKey = "issuer-key-id"
+	// ReplaceAnchorAnnotation, on the bundle's ConfigMap, requests a new anchor, once for each value. A request is done
+	// when the MadeForAnnotation of the anchor's Secret has its value.
+	ReplaceAnchorAnnotation = "tulle.dev/replace-anchor"
+	MadeForAnnotation       = "tulle.dev/made-for"
+	// IssuerSwitchAnnotation, on the bundle's ConfigMap, says when the issuer moves to a new anchor: IssuerSwitchLater (at
+	// its regular renewal) or IssuerSwitchNow. Without it, the issuer moves three minutes after the anchor was made.
+	IssuerSwitchAnnotation = "tulle.dev/issuer-switch"
+	IssuerSwitchLater      = "later"
+	IssuerSwitchNow        = "now"
+	// RotationAnnotation, on the bundle's ConfigMap, is the state of `tulle identity rotate`.
+	RotationAnnotation = "tulle.dev/rotation"
 	// IssuerSecret holds the issuer's certificate and key, in namespace ControlPlaneNamespace.
 	IssuerSecret = "tulle-identity-issuer"
 	// AnchorSecret holds the trust anchor that the identity controller made, with its key.

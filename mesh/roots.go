@@ -2,10 +2,13 @@ package mesh
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"crypto/x509"
+	"encoding/binary"
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // ParseRoots reads a bundle of trust anchors: PEM blocks of type CERTIFICATE, text between them ignored. The result has
@@ -52,3 +55,34 @@ func EncodeRoots(roots []*x509.Certificate) []byte {
 	}
 	return buf.Bytes()
 }
+
+// RootsHash returns a number that identifies a set of trust anchors: 52 bits of a SHA-256, so that a metric can carry
+// it exactly. Order and duplicates do not matter. It is 0 for no anchors.
+func RootsHash(roots []*x509.Certificate) uint64 {
+	if len(roots) == 0 {
+		return 0
+	}
+	sums := make([][sha256.Size]byte, len(roots))
+	for i, root := range roots {
+		sums[i] = sha256.Sum256(root.Raw)
+	}
+	slices.SortFunc(sums, func(a, b [sha256.Size]byte) int { return bytes.Compare(a[:], b[:]) })
+	all := sha256.New()
+	for _, sum := range slices.Compact(sums) {
+		all.Write(sum[:])
+	}
+	return short(all.Sum(nil))
+}
+
+// KeyHash returns a number that identifies the key with which a certificate was signed, as RootsHash does for anchors.
+// id is the signer's key identifier; the result is 0 without one.
+func KeyHash(id []byte) uint64 {
+	if len(id) == 0 {
+		return 0
+	}
+	sum := sha256.Sum256(id)
+	return short(sum[:])
+}
+
+// short returns the first 52 bits, which a float64 has room for, and never 0.
+func short(sum []byte) uint64 { return max(1, binary.BigEndian.Uint64(sum)>>12) }

@@ -39,6 +39,8 @@ func (p *Proxy) addMetrics() {
 		r.Func(prefix+"refreshes_total", `result="ok"`, func() float64 { return float64(status().Refreshes) })
 		r.Func(prefix+"refreshes_total", `result="error"`, func() float64 { return float64(status().Failures) })
 	}
+	r.Func("tulle_trust_roots_hash", "", func() float64 { return float64(status().RootsHash) })
+	r.Func("tulle_identity_issuer_hash", "", func() float64 { return float64(status().IssuerHash) })
 	r.Func("tulle_trust_roots_errors_total", "", func() float64 { return float64(status().RootsErrors) })
 }
 

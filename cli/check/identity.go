@@ -1,9 +1,7 @@
 package check
 
 import (
-	"crypto/sha256"
 	"crypto/x509"
-	"encoding/hex"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -12,6 +10,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/tulle-mesh/tulle/cli/cluster"
+	"github.com/tulle-mesh/tulle/cli/installation"
 	"github.com/tulle-mesh/tulle/install"
 	"github.com/tulle-mesh/tulle/mesh"
 )
@@ -75,16 +74,7 @@ func issuer(f *facts) ([]*x509.Certificate, error) {
 	if f.issuer.err != nil {
 		return nil, f.issuer.err
 	}
-	for _, key := range []string{"crt.pem", corev1.TLSCertKey} {
-		if data, ok := f.issuer.value.Data[key]; ok {
-			certs, _, err := install.ParseCertificates(string(data))
-			if err != nil {
-				return nil, fmt.Errorf("Secret %s, key %s: %w", f.issuer.value.Name, key, err)
-			}
-			return certs, nil
-		}
-	}
-	return nil, fmt.Errorf("Secret %s has neither crt.pem nor tls.crt", f.issuer.value.Name)
+	return installation.IssuerChain(f.issuer.value)
 }
 
 func askCertificates(f *facts) error {
@@ -98,22 +88,10 @@ func askAnchorSecret(f *facts) error {
 	if f.issuer.err != nil {
 		return f.issuer.err
 	}
-	if !madeHere(f.issuer.value) {
+	if !installation.MadeHere(f.issuer.value) {
 		return errNotAsked
 	}
 	return f.anchor.err
-}
-
-// madeHere reports whether the identity controller made the issuer. Its mark names the certificate: one that somebody
-// applied over it keeps the annotation and is theirs.
-func madeHere(issuer *corev1.Secret) bool {
-	for _, key := range []string{"crt.pem", corev1.TLSCertKey} {
-		if cert := issuer.Data[key]; len(cert) > 0 {
-			sum := sha256.Sum256(cert)
-			return issuer.Annotations[mesh.MadeIssuerAnnotation] == hex.EncodeToString(sum[:16])
-		}
-	}
-	return false
 }
 
 // eachAnchor joins what ask finds wrong with every trust anchor.

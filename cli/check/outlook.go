@@ -15,6 +15,7 @@ import (
 	"github.com/tulle-mesh/tulle/cli/cluster"
 	"github.com/tulle-mesh/tulle/cli/explain"
 	"github.com/tulle-mesh/tulle/cli/forecast"
+	"github.com/tulle-mesh/tulle/cli/installation"
 	"github.com/tulle-mesh/tulle/controller/compile"
 	"github.com/tulle-mesh/tulle/install"
 	"github.com/tulle-mesh/tulle/internal/podowner"
@@ -51,7 +52,7 @@ func (f *facts) forForecast() forecast.Facts {
 	out.Issuer, err = issuer(f)
 	unknown("issuer", err)
 	if err == nil {
-		out.Own = madeHere(f.issuer.value)
+		out.Own = installation.MadeHere(f.issuer.value)
 		out.Renewer = renewer(f.issuer.value)
 	}
 	if out.Own {

@@ -191,7 +191,7 @@ func (f *Facts) anchor(a *x509.Certificate, at time.Time) Item {
 		item.State, item.Result = Ended, Error
 		item.say("ends on %s and does not renew itself", stamp(a.NotAfter))
 		item.say("from then on %s", noIdentity)
-		item.say("replace it before: docs/install.md, \"Replace the trust anchor\"")
+		item.say("replace it before: tulle identity rotate")
 	default:
 		item.State, item.Result = Ended, Warning
 		item.say("ends on %s; the issuer does not need it, so it can be dropped when no proxy has a certificate under it",
@@ -258,7 +258,7 @@ func (f *Facts) issuerThatEnds(item *Item, at, due time.Time) {
 	switch {
 	case f.Own && f.OwnAnchor == nil:
 		why = "cannot be renewed: Secret tulle-identity-trust-anchor with the anchor's key does not exist"
-		remedy = "restore the Secret, or replace the anchor: docs/install.md, \"Replace the trust anchor\""
+		remedy = "restore the Secret, or make a new anchor: tulle identity rotate"
 	case f.Own:
 		why = fmt.Sprintf("was to be renewed on %s and is not", stamp(due))
 		remedy = fmt.Sprintf("for the reason: kubectl -n %s logs deploy/tulle-identity", f.Namespace)

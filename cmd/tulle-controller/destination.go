@@ -9,6 +9,7 @@ import (
 	"os"
 	"strings"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
@@ -112,10 +113,12 @@ func (f *destinationFlags) run(ctx context.Context, env *daemon.Env) error {
 	if addr == "" {
 		addr = fmt.Sprintf("%s.%s.svc.%s.:%d", mesh.IdentityName, f.namespace, f.clusterDomain, mesh.IdentityPort)
 	}
-	return f.serve(ctx, env, clients, workload.New(workload.Config{
+	manager := workload.New(workload.Config{
 		ID: f.id(mesh.DestinationName), Addr: addr, Server: f.id(mesh.IdentityName),
 		TokenFile: f.tokenFile, TrustRootsFile: f.trustRootsFile, Log: env.Log.Named("certs"),
-	}))
+	})
+	addTrustMetrics(env.Registry, manager)
+	return f.serve(ctx, env, clients, manager)
 }
 
 // serve joins the parts: watches feed the loop, and the loop feeds the server and the writer of statuses. The server
@@ -192,4 +195,16 @@ func await(ctx context.Context, ch <-chan struct{}, done func()) bool {
 	case <-ctx.Done():
 		return false
 	}
+}
+
+// addTrustMetrics adds the metrics that `tulle identity rotate` compares, as proxies have them.
+func addTrustMetrics(r prometheus.Registerer, manager *workload.Manager) {
+	add := func(name, help string, value func(workload.Status) uint64) {
+		r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help},
+			func() float64 { return float64(value(manager.Status())) }))
+	}
+	add("tulle_trust_roots_hash", "A number for the set of trust anchors with which peers are verified.",
+		func(s workload.Status) uint64 { return s.RootsHash })
+	add("tulle_identity_issuer_hash", "A number for the issuer that signed the active certificate.",
+		func(s workload.Status) uint64 { return s.IssuerHash })
 }

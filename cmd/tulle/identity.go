@@ -9,7 +9,8 @@ import (
 
 func (c *cli) identityCommand() *cobra.Command {
 	return identity.New(identity.Env{
-		Out:     c.out,
-		Connect: func() (*cluster.Client, error) { return c.connect(c.flags) },
+		Out:              c.out,
+		Connect:          func() (*cluster.Client, error) { return c.connect(c.flags) },
+		ControlNamespace: func() string { return c.flags.controlNamespace },
 	})
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -71,6 +72,9 @@ type Status struct {
 	Refreshes, Failures uint64
 	// LastError is the error of the last attempt; nil if it returned a certificate.
 	LastError error
+	// RootsHash is mesh.RootsHash of the active trust anchors, and IssuerHash is mesh.KeyHash of the key that signed the
+	// active certificate; 0 before the first.
+	RootsHash, IssuerHash uint64
 	// RootsErrors counts invalid trust roots files. After each, the previous anchors stayed active.
 	RootsErrors uint64
 }
@@ -151,7 +155,14 @@ func (m *Manager) Err() error {
 func (m *Manager) Status() Status {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.status
+	status, s := m.status, m.state.Load()
+	if s.trust != nil {
+		status.RootsHash = s.trust.hash
+	}
+	if s.cert != nil {
+		status.IssuerHash = mesh.KeyHash(s.cert.Leaf.AuthorityKeyId)
+	}
+	return status
 }
 
 // Run gets a certificate, renews it after half of its lifetime, and follows the trust roots file, until ctx ends. It
@@ -168,6 +179,7 @@ func (m *Manager) Run(ctx context.Context) error {
 	defer renew.Stop()
 	var due time.Time // on the wall clock, which includes the time that the machine slept
 	var failures retries
+	early := earlyRenewal{file: filepath.Join(filepath.Dir(m.rootsFile), mesh.IssuerKeyKey)}
 	for {
 		select {
 		case <-ctx.Done():
@@ -175,6 +187,10 @@ func (m *Manager) Run(ctx context.Context) error {
 		case <-poll.C:
 			if m.pollRoots() || wall().After(due) {
 				renew.Reset(0)
+			} else if pause, ok := early.due(m.state.Load().cert); ok && wall().Add(pause).Before(due) {
+				m.log.Info("the issuer changed, the certificate is renewed early", zap.Duration("in", pause))
+				renew.Reset(pause)
+				due = wall().Add(pause)
 			}
 			continue
 		case <-renew.C:

@@ -29,6 +29,7 @@ type trust struct {
 	file     []*x509.Certificate
 	response []*x509.Certificate
 	pool     *x509.CertPool
+	hash     uint64 // mesh.RootsHash of both
 	proofs   proofs
 }
 
@@ -66,9 +67,11 @@ func (t *trust) withResponse(anchors [][]byte) (*trust, error) {
 
 func newTrust(bundle []byte, file, response []*x509.Certificate) *trust {
 	t := &trust{bundle: bundle, file: file, response: response, pool: x509.NewCertPool()}
-	for _, cert := range slices.Concat(file, response) {
+	roots := slices.Concat(file, response)
+	for _, cert := range roots {
 		t.pool.AddCert(cert)
 	}
+	t.hash = mesh.RootsHash(roots)
 	return t
 }
 

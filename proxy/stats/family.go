@@ -281,6 +281,10 @@ var families = [...]Family{
 	{"identity_cert_expiration_timestamp_seconds", GaugeType, "The same, as older versions of Linkerd name it.", ""},
 	{"identity_cert_refresh_timestamp_seconds", GaugeType, "The same, as older versions of Linkerd name it.", ""},
 	{"identity_cert_refreshes_total", CounterType, "The same, as older versions of Linkerd name it.", "result"},
+	{"tulle_trust_roots_hash", GaugeType,
+		"A number for the set of trust anchors with which the proxy verifies peers, for `tulle identity rotate`.", ""},
+	{"tulle_identity_issuer_hash", GaugeType,
+		"A number for the issuer that signed the active certificate, for `tulle identity rotate`.", ""},
 	{"tulle_trust_roots_errors_total", CounterType, "Times that the trust roots file could not be used.", ""},
 	{overflowTotal, CounterType,
 		"Label sets, and statuses of a label set, that count under overflow=\"true\" because the limits are reached; " +

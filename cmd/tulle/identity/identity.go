@@ -23,6 +23,8 @@ type Env struct {
 	Out io.Writer
 	// Connect returns a client of the cluster that the flags name. It sends no request.
 	Connect func() (*cluster.Client, error)
+	// ControlNamespace returns the namespace of the control plane that the flags name.
+	ControlNamespace func() string
 }
 
 // New returns the command identity.
@@ -47,6 +49,7 @@ verify the certificate: it shows what a peer would see. A name without a kind is
 			return env.identity(cmd.Context(), args, selector)
 		},
 	}
+	cmd.AddCommand(env.rotateCommand())
 	cmd.Flags().StringVarP(&selector, "selector", "l", "", "label selector of the pods")
 	return cmd
 }
