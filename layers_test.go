@@ -54,7 +54,7 @@ var layers = []struct {
 		"viz/golden", "viz/metricstest",
 	}},
 	{"edges", []string{
-		"cli/analyze", "cli/certificate", "cli/injection", "cli/installation", "cli/learn", "cli/profile",
+		"cli/analyze", "cli/certificate", "cli/injection", "cli/installation", "cli/learn", "cli/profile", "cli/revocation",
 		"identity", "injector", "install/manifests", "internal/meshtest",
 		"controller/kube", "controller/discovery",
 		"proxy/forward", "proxy/control", "proxy/response", "proxy/tap", "proxy/trace",

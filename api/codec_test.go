@@ -302,6 +302,11 @@ func (g generator) inbound() *mesh.Inbound {
 		in.Ports[g.port()] = g.portPolicy()
 	}
 	in.OpaquePorts, in.RequireIdentityPorts, in.DeclaredPorts = g.portSet(), g.portSet(), g.portSet()
+	for i := range g.IntN(3) {
+		in.Revoked.Serials = append(in.Revoked.Serials, fmt.Sprintf("%x", 1+i))
+		in.Revoked.Identities = append(in.Revoked.Identities, mesh.ID{TrustDomain: "cluster.local", Namespace: "n",
+			ServiceAccount: fmt.Sprint("a", i)})
+	}
 	return in
 }
 

@@ -15,6 +15,10 @@ func EncodeInbound(in *mesh.Inbound) *pb.Inbound {
 		RequireIdentityPorts: encodePorts(in.RequireIdentityPorts),
 		DeclaredPorts:        encodePorts(in.DeclaredPorts),
 	}
+	out.RevokedSerials = in.Revoked.Serials
+	for _, id := range in.Revoked.Identities {
+		out.RevokedIdentities = append(out.RevokedIdentities, id.String())
+	}
 	for _, n := range in.ClusterNetworks {
 		out.ClusterNetworks = append(out.ClusterNetworks, encodePrefix(n))
 	}
@@ -68,6 +72,27 @@ func DecodeInbound(in *pb.Inbound) (*mesh.Inbound, error) {
 	}
 	if out.DeclaredPorts, err = decodePorts(in.GetDeclaredPorts()); err != nil {
 		return nil, fmt.Errorf("decode inbound: declared ports: %w", err)
+	}
+	if out.Revoked, err = decodeRevoked(in); err != nil {
+		return nil, fmt.Errorf("decode inbound: %w", err)
+	}
+	return out, nil
+}
+
+func decodeRevoked(in *pb.Inbound) (out mesh.Revoked, err error) {
+	for _, text := range in.GetRevokedSerials() {
+		serial, err := mesh.ParseSerial(text)
+		if err != nil {
+			return out, fmt.Errorf("revoked: %w", err)
+		}
+		out.Serials = append(out.Serials, serial)
+	}
+	for _, text := range in.GetRevokedIdentities() {
+		id, err := mesh.ParseID(text)
+		if err != nil {
+			return out, fmt.Errorf("revoked: %w", err)
+		}
+		out.Identities = append(out.Identities, id)
 	}
 	return out, nil
 }

@@ -123,41 +123,37 @@ func TestBareClusterGetsAnAuthorityAndWorkloadsTheirCertificates(t *testing.T) {
 	}
 }
 
-func TestCopiesOfTheTrustAnchorsAreKept(t *testing.T) {
-	ctx := t.Context()
-	leaving := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "leaving", Finalizers: []string{"x"},
-		DeletionTimestamp: &metav1.Time{Time: time.Now()}}}
-	c := newCluster(t, leaving)
-	c.start(nil)
-	source := string(c.awaitRoots(testNamespace, count(1)))
-	same := func(roots []*x509.Certificate) bool { return string(mesh.EncodeRoots(roots)) == source }
-	c.awaitRoots("shop", same)
-	maps := c.CoreV1().ConfigMaps("shop")
-
-	if err := maps.Delete(ctx, mesh.TrustRootsConfigMap, metav1.DeleteOptions{}); err != nil {
-		t.Fatal(err)
+// TestIssuerKeyIsBesideEveryBundle: proxies learn of a new issuer from the file beside their trust anchors.
+func TestIssuerKeyIsBesideEveryBundle(t *testing.T) {
+	c := newCluster(t)
+	controller := c.start(nil)
+	awaitClosed(t, controller.Ready(), "readiness")
+	authority, _ := controller.authority.Load()
+	want := authority.issuerKey()
+	if want == "" {
+		t.Fatal("the issuer has no key identifier")
 	}
-	c.awaitRoots("shop", same)
-
-	edited, err := maps.Get(ctx, mesh.TrustRootsConfigMap, metav1.GetOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	other, _ := newPairs(t, time.Now())
-	edited = edited.DeepCopy()
-	edited.Data[mesh.TrustRootsKey] = string(other.CertPEM)
-	if _, err := maps.Update(ctx, edited, metav1.UpdateOptions{}); err != nil {
-		t.Fatal(err)
-	}
-	c.awaitRoots("shop", same)
-
-	if _, err := c.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "fresh"}},
-		metav1.CreateOptions{}); err != nil {
-		t.Fatal(err)
-	}
-	c.awaitRoots("fresh", same)
-	if _, err := c.CoreV1().ConfigMaps("leaving").Get(ctx, mesh.TrustRootsConfigMap, metav1.GetOptions{}); err == nil {
-		t.Error("a namespace that terminates was written to")
+	for _, namespace := range []string{testNamespace, "default", "shop"} {
+		watching, err := c.CoreV1().ConfigMaps(namespace).Watch(t.Context(), metav1.ListOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got map[string]string
+		for timeout := time.After(deadline); ; {
+			if cm, err := c.CoreV1().ConfigMaps(namespace).Get(t.Context(), mesh.TrustRootsConfigMap,
+				metav1.GetOptions{}); err == nil {
+				got = cm.Data
+			}
+			if got[mesh.IssuerKeyKey] == want {
+				break
+			}
+			select {
+			case <-watching.ResultChan():
+			case <-timeout:
+				t.Fatalf("namespace %s: got %v, want a bundle and key %s", namespace, got, want)
+			}
+		}
+		watching.Stop()
 	}
 }
 

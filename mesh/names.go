@@ -85,6 +85,8 @@ const (
 	IssuerSwitchAnnotation = "tulle.dev/issuer-switch"
 	IssuerSwitchLater      = "later"
 	IssuerSwitchNow        = "now"
+	// RevokedAnnotation, on the control plane's namespace, lists certificates and ServiceAccounts that proxies refuse.
+	RevokedAnnotation = "policy.tulle.dev/revoked"
 	// RotationAnnotation, on the bundle's ConfigMap, is the state of `tulle identity rotate`.
 	RotationAnnotation = "tulle.dev/rotation"
 	// IssuerSecret holds the issuer's certificate and key, in namespace ControlPlaneNamespace.

@@ -144,7 +144,7 @@ func (in *Inbound) Equal(other *Inbound) bool {
 		len(in.Ports) != len(other.Ports) ||
 		!slices.Equal(in.OpaquePorts, other.OpaquePorts) ||
 		!slices.Equal(in.RequireIdentityPorts, other.RequireIdentityPorts) ||
-		!slices.Equal(in.DeclaredPorts, other.DeclaredPorts) {
+		!slices.Equal(in.DeclaredPorts, other.DeclaredPorts) || !in.Revoked.Equal(other.Revoked) {
 		return false
 	}
 	for n, p := range in.Ports {

@@ -75,6 +75,8 @@ type Inbound struct {
 	RequireIdentityPorts PortSet
 	// DeclaredPorts are the TCP ports that the pod's containers declare. They do not affect which clients are allowed.
 	DeclaredPorts PortSet
+	// Revoked peers are refused on every connection of the pod, inbound and outbound.
+	Revoked Revoked
 }
 
 // GRPCProbePath is what the kubelet calls for a gRPC probe, whatever service the probe names.

@@ -365,3 +365,63 @@ func TestDroppedAnchorCutsWhatOutlivedItsCertificate(t *testing.T) {
 		})
 	}
 }
+
+// TestRevokedPeerIsCut revokes a peer, by its ServiceAccount or its certificate, at either end: its connections are cut
+// at once, whatever they carry, and new handshakes fail until the entry is gone.
+func TestRevokedPeerIsCut(t *testing.T) {
+	for _, end := range []string{"outbound", "inbound"} {
+		for _, what := range []string{"serial", "account"} {
+			t.Run(end+" "+what, func(t *testing.T) {
+				r := startRotation(t, serveHTTP(t, func(w http.ResponseWriter, r *http.Request) {
+					fmt.Fprintln(w, "begun")
+					_ = http.NewResponseController(w).Flush()
+					if r.URL.Path == "/stream" {
+						<-r.Context().Done()
+					}
+				}), mesh.HTTP1, ca.Profile{})
+				by, proxy, peer, id := r.web, r.client, r.cart, cart
+				if end == "inbound" {
+					by, proxy, peer, id = r.cart, r.server, r.web, web
+				}
+				leaf := r.old.Issue(id)
+				if err := peer.ReplaceStatic(leaf, r.old.Roots()); err != nil {
+					t.Fatal(err)
+				}
+				c := client(t, r.addr, false)
+				res, err := c.Get("http://cart.shop/stream")
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer res.Body.Close()
+				list := mesh.Revoked{Identities: []mesh.ID{id}}
+				if what == "serial" {
+					list = mesh.Revoked{Serials: []string{leaf.Leaf.SerialNumber.Text(16)}}
+				}
+				began := time.Now()
+				by.Revoke(list)
+				if _, err := io.ReadAll(res.Body); err == nil {
+					t.Error("the stream ended as if it were whole")
+				}
+				if took := time.Since(began); took > 5*time.Second {
+					t.Errorf("cut after %v, want within 5 s", took)
+				}
+				if n := expired(t, proxy, `direction="`+end+`"`, `action="cut"`, `reason="revoked"`); n != 1 {
+					t.Errorf("%v connections cut, want 1", n)
+				}
+				status := func() int {
+					res, err := c.Get("http://cart.shop/")
+					if err != nil {
+						return 0
+					}
+					res.Body.Close()
+					return res.StatusCode
+				}
+				if got := status(); got == http.StatusOK {
+					t.Error("a revoked peer is still talked to")
+				}
+				by.Revoke(mesh.Revoked{})
+				meshtest.Await(t, "trust again", func() bool { return status() == http.StatusOK })
+			})
+		}
+	}
+}

@@ -264,6 +264,9 @@ func (p *Proxy) followPolicy(ctx context.Context) error {
 			due = p.inbound.Recheck(time.Now())
 			continue
 		}
+		if p.env.Certs != nil {
+			p.env.Certs.Revoke(value.Revoked)
+		}
 		again := p.inbound.SetPolicy(authz.Compile(value, p.cfg.Pod.HostIPs))
 		if due.IsZero() || again.Before(due) {
 			due = again

@@ -1003,8 +1003,11 @@ type Inbound struct {
 	RequireIdentityPorts []*PortRange `protobuf:"bytes,5,rep,name=require_identity_ports,json=requireIdentityPorts,proto3" json:"require_identity_ports,omitempty"`
 	// TCP ports that the pod's containers declare.
 	DeclaredPorts []*PortRange `protobuf:"bytes,6,rep,name=declared_ports,json=declaredPorts,proto3" json:"declared_ports,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	// Peers that are refused on every connection of the pod: serial numbers in hexadecimal, and SPIFFE IDs.
+	RevokedSerials    []string `protobuf:"bytes,7,rep,name=revoked_serials,json=revokedSerials,proto3" json:"revoked_serials,omitempty"`
+	RevokedIdentities []string `protobuf:"bytes,8,rep,name=revoked_identities,json=revokedIdentities,proto3" json:"revoked_identities,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *Inbound) Reset() {
@@ -1075,6 +1078,20 @@ func (x *Inbound) GetRequireIdentityPorts() []*PortRange {
 func (x *Inbound) GetDeclaredPorts() []*PortRange {
 	if x != nil {
 		return x.DeclaredPorts
+	}
+	return nil
+}
+
+func (x *Inbound) GetRevokedSerials() []string {
+	if x != nil {
+		return x.RevokedSerials
+	}
+	return nil
+}
+
+func (x *Inbound) GetRevokedIdentities() []string {
+	if x != nil {
+		return x.RevokedIdentities
 	}
 	return nil
 }
@@ -1719,14 +1736,16 @@ const file_discovery_proto_rawDesc = "" +
 	"OpaqueRule\x12)\n" +
 	"\x03ref\x18\x01 \x01(\v2\x17.tulle.discovery.v1.RefR\x03ref\x12\x1c\n" +
 	"\thostnames\x18\x02 \x03(\tR\thostnames\x12?\n" +
-	"\bbackends\x18\x03 \x03(\v2#.tulle.discovery.v1.WeightedBackendR\bbackends\"\xff\x03\n" +
+	"\bbackends\x18\x03 \x03(\v2#.tulle.discovery.v1.WeightedBackendR\bbackends\"\xd7\x04\n" +
 	"\aInbound\x12E\n" +
 	"\x10cluster_networks\x18\x01 \x03(\v2\x1a.tulle.discovery.v1.PrefixR\x0fclusterNetworks\x128\n" +
 	"\adefault\x18\x02 \x01(\v2\x1e.tulle.discovery.v1.PortPolicyR\adefault\x12<\n" +
 	"\x05ports\x18\x03 \x03(\v2&.tulle.discovery.v1.Inbound.PortsEntryR\x05ports\x12@\n" +
 	"\fopaque_ports\x18\x04 \x03(\v2\x1d.tulle.discovery.v1.PortRangeR\vopaquePorts\x12S\n" +
 	"\x16require_identity_ports\x18\x05 \x03(\v2\x1d.tulle.discovery.v1.PortRangeR\x14requireIdentityPorts\x12D\n" +
-	"\x0edeclared_ports\x18\x06 \x03(\v2\x1d.tulle.discovery.v1.PortRangeR\rdeclaredPorts\x1aX\n" +
+	"\x0edeclared_ports\x18\x06 \x03(\v2\x1d.tulle.discovery.v1.PortRangeR\rdeclaredPorts\x12'\n" +
+	"\x0frevoked_serials\x18\a \x03(\tR\x0erevokedSerials\x12-\n" +
+	"\x12revoked_identities\x18\b \x03(\tR\x11revokedIdentities\x1aX\n" +
 	"\n" +
 	"PortsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\rR\x03key\x124\n" +

@@ -55,11 +55,9 @@ func (c *census) ask(ctx context.Context, g gate) error {
 	var mu sync.Mutex // guards pending and acknowledged
 	var group errgroup.Group
 	group.SetLimit(askedAtOnce)
-	for i := range pods {
-		pod := &pods[i]
-		if c.acknowledged[pod.UID] {
-			continue
-		}
+	silent := slices.DeleteFunc(pods, func(pod corev1.Pod) bool { return c.acknowledged[pod.UID] })
+	for i := range silent {
+		pod := &silent[i]
 		group.Go(func() error {
 			value, err := c.read(ctx, pod, g.metric)
 			mu.Lock()

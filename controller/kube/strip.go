@@ -26,7 +26,14 @@ func strip(o any) (any, error) {
 		o.ObjectMeta = stripMeta(&o.ObjectMeta, false)
 		o.Labels = map[string]string{discoveryv1.LabelServiceName: service}
 	case *corev1.Namespace:
-		return &corev1.Namespace{ObjectMeta: stripMeta(&o.ObjectMeta, false)}, nil
+		meta := stripMeta(&o.ObjectMeta, false)
+		if revoked, ok := o.Annotations[mesh.RevokedAnnotation]; ok {
+			if meta.Annotations == nil {
+				meta.Annotations = map[string]string{}
+			}
+			meta.Annotations[mesh.RevokedAnnotation] = revoked
+		}
+		return &corev1.Namespace{ObjectMeta: meta}, nil
 	case *corev1.Node:
 		meta := stripMeta(&o.ObjectMeta, false)
 		if zone, ok := o.Labels[corev1.LabelTopologyZone]; ok {

@@ -154,3 +154,15 @@ func TestStripDropsTheRest(t *testing.T) {
 		t.Errorf("got %+v, %v; want names alone", p, err)
 	}
 }
+
+// TestStripKeepsRevokedPeers: no transcript has them.
+func TestStripKeepsRevokedPeers(t *testing.T) {
+	small, err := strip(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "tulle", Annotations: map[string]string{
+		mesh.RevokedAnnotation: "serial:1f", "kubectl.kubernetes.io/last-applied-configuration": "long"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := small.(*corev1.Namespace).Annotations; len(got) != 1 || got[mesh.RevokedAnnotation] != "serial:1f" {
+		t.Errorf("got annotations %v", got)
+	}
+}

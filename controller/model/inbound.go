@@ -21,6 +21,7 @@ func (r *resolver) inbound() *mesh.Inbound {
 		OpaquePorts:          d.opaqueOf(p.PortsNamed),
 		RequireIdentityPorts: d.requireIdentity,
 		DeclaredPorts:        p.Declared,
+		Revoked:              r.snap.revoked,
 	}
 	if p.Settings.Policy != "" {
 		in.Default.Policy = p.Settings.Policy

@@ -1,6 +1,7 @@
 package model
 
 import (
+	"fmt"
 	"maps"
 
 	corev1 "k8s.io/api/core/v1"
@@ -15,6 +16,7 @@ type Snapshot struct {
 	namespaces map[string]defaults
 	fallback   defaults // of a namespace that says nothing, or is not known yet
 	zones      map[string]string
+	revoked    mesh.Revoked
 }
 
 // defaults is what holds for the pods and Services of a namespace that say nothing themselves.
@@ -42,6 +44,7 @@ func BuildSnapshot(s *Store) *Snapshot {
 		namespaces: make(map[string]defaults, len(s.namespaces)),
 		fallback:   defaults{opaque: s.config.DefaultOpaquePorts, policy: s.config.DefaultPolicy},
 		zones:      maps.Clone(s.zones),
+		revoked:    s.revoked,
 	}
 	for n, own := range s.namespaces {
 		d := snap.fallback
@@ -75,8 +78,27 @@ func (s *Store) applyNamespace(o *corev1.Namespace, deleted bool) Change {
 	now := compile.ParseSettings(o, nil, old)
 	s.namespaces[o.Name] = now
 	change := Change{Snapshot: !now.Equal(old)}
+	if o.Name == s.config.ControlPlaneNamespace {
+		s.applyRevoked(o, &change)
+	}
 	change.report(refOf("Namespace", o), newFindings(old.Findings, now.Findings))
 	return change
+}
+
+// applyRevoked reads whom proxies refuse. An entry that makes no sense has no effect, and the others do: a typing
+// mistake must not let anybody in again.
+func (s *Store) applyRevoked(o *corev1.Namespace, change *Change) {
+	revoked, errs := mesh.ParseRevoked(o.Annotations[mesh.RevokedAnnotation], s.config.TrustDomain)
+	if text := fmt.Sprint(errs); text != s.revokedErrors {
+		s.revokedErrors = text
+		for _, err := range errs {
+			change.report(refOf("Namespace", o), compile.Findings{{Path: mesh.RevokedAnnotation, Message: err.Error() +
+				"; it has no effect", Severity: compile.Invalid, Reason: compile.ReasonInvalid}})
+		}
+	}
+	if !revoked.Equal(s.revoked) {
+		s.revoked, change.Snapshot = revoked, true
+	}
 }
 
 func (s *Store) applyNode(o *corev1.Node, deleted bool) Change {

@@ -31,7 +31,10 @@ type Store struct {
 	slices     map[types.NamespacedName]*compile.EndpointSlice
 	pods       map[types.NamespacedName]*compile.Pod
 	namespaces map[string]compile.Settings
-	zones      map[string]string // of nodes
+	// revoked is what the control plane's namespace says, and revokedErrors are the mistakes in it that were reported.
+	revoked       mesh.Revoked
+	revokedErrors string
+	zones         map[string]string // of nodes
 
 	serviceByIP     map[netip.Addr]*compile.Service
 	slicesByService map[types.NamespacedName][]*compile.EndpointSlice

@@ -6,15 +6,18 @@ import (
 	"time"
 )
 
-// Anchors are the active trust anchors at one moment. Two values are equal until the anchors are replaced. The zero
-// value trusts nobody.
-type Anchors struct{ trust *trust }
+// Anchors are the active trust anchors and the revoked peers at one moment. Two values are equal until either is
+// replaced. The zero value trusts nobody.
+type Anchors struct {
+	trust   *trust
+	revoked *revoked
+}
 
 // Anchors returns the active trust anchors. replaced is closed when the anchors or the workload's own certificate are
 // replaced. An invalid trust roots file replaces nothing.
 func (m *Manager) Anchors() (a Anchors, replaced <-chan struct{}) {
 	s := m.state.Load()
-	return Anchors{s.trust}, s.replaced
+	return Anchors{s.trust, s.revoked}, s.replaced
 }
 
 // Vouch reports whether a peer's chain would be accepted at now, and until when. An earlier handshake has verified the
@@ -30,6 +33,8 @@ func (a Anchors) Vouch(chain []*x509.Certificate, usage x509.ExtKeyUsage, now ti
 	v, err := a.trust.verify(chain, usage, now)
 	var invalid x509.CertificateInvalidError
 	switch {
+	case err == nil && a.refuses(chain[0]):
+		return time.Time{}, Revoked
 	case err == nil:
 		return v.to, ""
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired && a.ever(chain, usage):
@@ -37,6 +42,11 @@ func (a Anchors) Vouch(chain []*x509.Certificate, usage x509.ExtKeyUsage, now ti
 	default:
 		return time.Time{}, Untrusted
 	}
+}
+
+func (a Anchors) refuses(leaf *x509.Certificate) bool {
+	id, err := leafID(leaf)
+	return err != nil || a.revoked.has(leaf, id)
 }
 
 // ever reports whether the chain is accepted at any time. crypto/x509 checks the times first, so for an expired

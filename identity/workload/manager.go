@@ -49,7 +49,9 @@ type Manager struct {
 	certifier certifier // nil for a Manager made with Static
 	log       *zap.Logger
 	ready     chan struct{}         // closed when the first certificate is active
-	state     atomic.Pointer[state] // never nil; only Run and ReplaceStatic write it
+	state     atomic.Pointer[state] // never nil; only Run, ReplaceStatic and Revoke write it
+
+	swapping sync.Mutex // held while the state is replaced
 
 	mu     sync.Mutex // guards status
 	status Status
@@ -59,6 +61,7 @@ type Manager struct {
 type state struct {
 	cert     *tls.Certificate // nil before the first certificate
 	trust    *trust           // nil before the first anchors
+	revoked  *revoked         // nil: nobody is
 	replaced chan struct{}    // closed when another state is active
 }
 
@@ -260,7 +263,23 @@ func (m *Manager) readRoots() error {
 // swapState activates a state with the certificate and the anchors, and wakes those who wait for one. It returns the
 // previous state.
 func (m *Manager) swapState(cert *tls.Certificate, trust *trust) *state {
-	old := m.state.Swap(&state{cert: cert, trust: trust, replaced: make(chan struct{})})
+	m.swapping.Lock()
+	defer m.swapping.Unlock()
+	old := m.state.Load()
+	m.state.Store(&state{cert: cert, trust: trust, revoked: old.revoked, replaced: make(chan struct{})})
 	close(old.replaced)
 	return old
+}
+
+// Revoke makes handshakes with these peers, and no others, fail from now on. It may be called while Run runs.
+func (m *Manager) Revoke(list mesh.Revoked) {
+	m.swapping.Lock()
+	defer m.swapping.Unlock()
+	old := m.state.Load()
+	if old.revoked.list().Equal(list) {
+		return
+	}
+	m.log.Info("revoked peers changed", zap.Strings("revoked", list.Entries()))
+	m.state.Store(&state{cert: old.cert, trust: old.trust, revoked: newRevoked(list), replaced: make(chan struct{})})
+	close(old.replaced)
 }

@@ -23,6 +23,7 @@ const (
 	Untrusted     Reason = "unknown_authority"
 	OutOfTime     Reason = "certificate_out_of_time"
 	WrongIdentity Reason = "wrong_identity"
+	Revoked       Reason = "revoked"
 )
 
 // PeerError is the error of a handshake in which the peer could not prove its identity. crypto/tls returns it unchanged
@@ -127,6 +128,9 @@ func (m *Manager) verify(chain []*x509.Certificate, usage x509.ExtKeyUsage, want
 	}
 	if !want.IsZero() && peer != want {
 		return &PeerError{Self: m.id, Peer: peer, Want: want, Reason: WrongIdentity}
+	}
+	if s.revoked.has(chain[0], peer) {
+		return &PeerError{Self: m.id, Peer: peer, Want: want, Reason: Revoked, Err: errRevoked}
 	}
 	return nil
 }

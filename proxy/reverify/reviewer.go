@@ -43,8 +43,8 @@ const (
 	actionCut     = "cut"
 )
 
-// errAnchorDropped is what cut connections end with.
-var errAnchorDropped = errors.New("the peer's trust anchor was dropped")
+// errNotTrusted is what cut connections end with.
+var errNotTrusted = errors.New("the peer is no longer trusted: its trust anchor was dropped, or it was revoked")
 
 // Reviewer ends the mesh TLS connections whose peer's certificate is no longer valid. Make it with New.
 type Reviewer struct {
@@ -235,6 +235,8 @@ func (r *Reviewer) evaluate(p *peerExpiry, anchors workload.Anchors, now time.Ti
 	switch {
 	case reason == "":
 		p.reason, p.drainAt, p.cutAt = workload.OutOfTime, rotateAt(p.chain[0].NotBefore, until, now), time.Time{}
+	case reason == workload.Revoked:
+		p.reason, p.drainAt, p.cutAt = reason, time.Time{}, now
 	case reason == workload.OutOfTime:
 		p.reason, p.drainAt, p.cutAt = reason, now, time.Time{}
 	case p.cutAt.IsZero() || due(p.cutAt, now):
@@ -272,7 +274,7 @@ func (r *Reviewer) cut(conns []*sock.Conn) {
 	r.record(conns, actionCut, "peer certificate no longer valid, connection cut")
 	for engine, set := range r.byEngine(conns) {
 		if engine != nil {
-			engine.Cut(set, errAnchorDropped)
+			engine.Cut(set, errNotTrusted)
 			continue
 		}
 		for conn := range set {

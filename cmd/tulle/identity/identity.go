@@ -49,7 +49,7 @@ verify the certificate: it shows what a peer would see. A name without a kind is
 			return env.identity(cmd.Context(), args, selector)
 		},
 	}
-	cmd.AddCommand(env.rotateCommand())
+	cmd.AddCommand(env.rotateCommand(), env.revokeCommand())
 	cmd.Flags().StringVarP(&selector, "selector", "l", "", "label selector of the pods")
 	return cmd
 }
