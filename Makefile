@@ -18,11 +18,16 @@ help: ## list the targets
 # --- tests ---
 
 .PHONY: test
-test: promtool unit lint generated e2e ## every test but attack and conformance; what continuous integration runs
+test: promtool clients unit lint generated e2e ## every test but attack and conformance; what continuous integration runs
 
 .PHONY: promtool
 promtool: # the tests of dashboards and alerts skip what needs Prometheus
 	$(call need,promtool,prometheus)
+
+.PHONY: clients
+clients: # the tests of the install script skip what needs a client that is missing
+	$(call need,curl,curl)
+	$(call need,wget,wget)
 
 .PHONY: unit
 unit: ## format, vet and unit tests, with the race detector but for allocation counts; needs no root, but skips what does
@@ -32,10 +37,13 @@ unit: ## format, vet and unit tests, with the race detector but for allocation c
 	go test -race ./...
 	go test -run Allocate $$(git grep -l 'tulle/internal/alloctest"' -- '*_test.go' | sed 's|^|./|; s|/[^/]*$$||' | sort -u)
 	cd test && go vet ./... && go test $$(go list ./... | grep -v -e /attack -e /e2e -e /demo -e /conformance/strict)
-	cd tools && go vet ./... && go test ./...
+	cd tools && go vet ./... && go test $$(go list ./... | grep -v /release)
+	cd tools && go test -count=1 ./release # it reads install.sh, which is outside of its module: Go would not see a change
 
 .PHONY: lint
-lint: ## the linter with the rules of staticcheck.conf, and the check of texts and names in tools/texts
+lint: ## the linter with the rules of staticcheck.conf, shellcheck, and the check of texts and names in tools/texts
+	$(call need,shellcheck,shellcheck)
+	shellcheck $$(git ls-files '*.sh')
 	go run -C tools ./texts ..
 	go tool -modfile=tools/go.mod staticcheck ./...
 	cd test && go tool -modfile=../tools/go.mod staticcheck ./...
@@ -127,6 +135,27 @@ images: ## dist/proxy.tar and dist/controller.tar for docker load, kind load ima
 	    --label org.opencontainers.image.title=tulle-$$p --label org.opencontainers.image.version=$(VERSION) \
 	    --label org.opencontainers.image.source=https://github.com/tulle-mesh/tulle --label org.opencontainers.image.licenses=Apache-2.0; \
 	done
+
+# --- releases ---
+
+OWN_VERSION := $(if $(filter command\ line environment,$(origin VERSION)),$(VERSION))
+
+.PHONY: release
+release: ## dist/release/VERSION: the files of a release, of the checkout of its tag (VERSION=v0.1.0; TRIAL=1, PLATFORMS=linux/amd64 to try)
+	@[ -n "$(OWN_VERSION)" ] || { echo "name the version: make release VERSION=v0.1.0" >&2; exit 1; }
+	@echo "building for every platform; the first time takes half an hour on two cores"
+	go run -C tools ./release --version $(OWN_VERSION) --registry $(REGISTRY) $(if $(TRIAL),--trial) $(if $(PLATFORMS),--platform $(PLATFORMS))
+
+.PHONY: reproduce
+reproduce: ## make that release again, elsewhere and with an empty build cache, and compare it with dist/release/VERSION
+	@[ -n "$(OWN_VERSION)" ] || { echo "name the version: make reproduce VERSION=v0.1.0" >&2; exit 1; }
+	@[ -e dist/release/$(OWN_VERSION)/SHA256SUMS ] || { echo "dist/release/$(OWN_VERSION) is missing: run make release first" >&2; exit 1; }
+	dir=$$(mktemp -d); trap 'rm -rf "$$dir"' EXIT; \
+	git clone -q --no-local . "$$dir/another-path"; \
+	GOCACHE="$$dir/cache" $(MAKE) --no-print-directory -C "$$dir/another-path" release VERSION=$(OWN_VERSION) REGISTRY=$(REGISTRY) \
+	  TRIAL=$(TRIAL) PLATFORMS=$(PLATFORMS); \
+	diff dist/release/$(OWN_VERSION)/SHA256SUMS "$$dir/another-path/dist/release/$(OWN_VERSION)/SHA256SUMS"; \
+	echo "every file of $(OWN_VERSION) is the same"
 
 # --- a real Kubernetes on this machine ---
 

@@ -2,6 +2,7 @@ package pack
 
 import (
 	"archive/tar"
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -11,10 +12,20 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/partial"
+	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
 // WriteFile writes an archive (see Write) and replaces the file at once, so that a reader never sees half of one.
 func WriteFile(file, ref string, img v1.Image) error {
+	return replaceFile(file, func(w io.Writer) error { return Write(w, ref, img) })
+}
+
+// WriteIndexFile writes an archive of several platforms (see WriteIndex) and replaces the file at once.
+func WriteIndexFile(file, ref string, images []v1.Image) error {
+	return replaceFile(file, func(w io.Writer) error { return WriteIndex(w, ref, images) })
+}
+
+func replaceFile(file string, write func(io.Writer) error) error {
 	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 		return fmt.Errorf("write archive %s: %w", file, err)
 	}
@@ -23,7 +34,7 @@ func WriteFile(file, ref string, img v1.Image) error {
 		return fmt.Errorf("write archive %s: %w", file, err)
 	}
 	defer func() { _ = os.Remove(tmp.Name()) }()
-	err = Write(tmp, ref, img)
+	err = write(tmp)
 	if closeErr := tmp.Close(); err == nil {
 		err = closeErr
 	}
@@ -50,41 +61,94 @@ type dockerManifest struct {
 // carries Docker's manifest.json beside it, pointing at the same blobs: `ctr images import`, `kind load image-archive`
 // and `docker load` all read it. ref is the image's full name with a tag.
 func Write(w io.Writer, ref string, img v1.Image) error {
-	tag, err := name.NewTag(ref, name.StrictValidation) // checked only: Name would turn docker.io into index.docker.io
+	descriptor, err := describe(img)
 	if err != nil {
-		return fmt.Errorf("image name %q: want registry/path:tag: %w", ref, err)
+		return err
 	}
-	descriptor, err := partial.Descriptor(img)
-	if err != nil {
-		return fmt.Errorf("describe image: %w", err)
+	if descriptor.Annotations, err = annotations(ref); err != nil {
+		return err
 	}
-	descriptor.ArtifactType = ""
-	descriptor.Annotations = map[string]string{
-		"io.containerd.image.name":          ref,
-		"org.opencontainers.image.ref.name": tag.TagStr(),
-	}
-	config, err := img.ConfigFile()
-	if err != nil {
-		return fmt.Errorf("read image configuration: %w", err)
-	}
-	descriptor.Platform = &v1.Platform{OS: config.OS, Architecture: config.Architecture}
 	out := tar.NewWriter(w)
 	docker := dockerManifest{RepoTags: []string{ref}}
 	if err := writeBlobs(out, img, &docker); err != nil {
 		return err
 	}
-	if err := writeJSON(out, "index.json", v1.IndexManifest{
-		SchemaVersion: 2, MediaType: "application/vnd.oci.image.index.v1+json", Manifests: []v1.Descriptor{*descriptor},
-	}); err != nil {
+	if err := writeLayout(out, descriptor); err != nil {
 		return err
 	}
 	if err := writeJSON(out, "manifest.json", []dockerManifest{docker}); err != nil {
 		return err
 	}
-	if err := writeJSON(out, "oci-layout", map[string]string{"imageLayoutVersion": "1.0.0"}); err != nil {
+	return out.Close()
+}
+
+// WriteIndex writes images of one name for several platforms as an OCI image layout, whose one entry is their index.
+// It has no manifest.json, which can name only one platform: a `docker load` that reads nothing else would silently
+// load an image of the wrong architecture.
+func WriteIndex(w io.Writer, ref string, images []v1.Image) error {
+	out := tar.NewWriter(w)
+	index := v1.IndexManifest{SchemaVersion: 2, MediaType: types.OCIImageIndex}
+	for _, img := range images {
+		descriptor, err := describe(img)
+		if err != nil {
+			return err
+		}
+		index.Manifests = append(index.Manifests, *descriptor)
+		if err := writeBlobs(out, img, &dockerManifest{}); err != nil {
+			return err
+		}
+	}
+	data, err := json.Marshal(index)
+	if err != nil {
+		return fmt.Errorf("encode index of %s: %w", ref, err)
+	}
+	digest, size, err := v1.SHA256(bytes.NewReader(data))
+	if err != nil {
+		return fmt.Errorf("digest index of %s: %w", ref, err)
+	}
+	descriptor := &v1.Descriptor{MediaType: types.OCIImageIndex, Digest: digest, Size: size}
+	if descriptor.Annotations, err = annotations(ref); err != nil {
+		return err
+	}
+	if err := writeEntry(out, blobPath(digest), data); err != nil {
+		return err
+	}
+	if err := writeLayout(out, descriptor); err != nil {
 		return err
 	}
 	return out.Close()
+}
+
+// annotations returns what gives the image its name when it is imported.
+func annotations(ref string) (map[string]string, error) {
+	tag, err := name.NewTag(ref, name.StrictValidation) // checked only: Name would turn docker.io into index.docker.io
+	if err != nil {
+		return nil, fmt.Errorf("image name %q: want registry/path:tag: %w", ref, err)
+	}
+	return map[string]string{"io.containerd.image.name": ref, "org.opencontainers.image.ref.name": tag.TagStr()}, nil
+}
+
+func describe(img v1.Image) (*v1.Descriptor, error) {
+	descriptor, err := partial.Descriptor(img)
+	if err != nil {
+		return nil, fmt.Errorf("describe image: %w", err)
+	}
+	descriptor.ArtifactType, descriptor.Annotations = "", nil
+	config, err := img.ConfigFile()
+	if err != nil {
+		return nil, fmt.Errorf("read image configuration: %w", err)
+	}
+	descriptor.Platform = &v1.Platform{OS: config.OS, Architecture: config.Architecture}
+	return descriptor, nil
+}
+
+// writeLayout writes what makes blobs an OCI image layout, with descriptor as its one entry.
+func writeLayout(out *tar.Writer, descriptor *v1.Descriptor) error {
+	index := v1.IndexManifest{SchemaVersion: 2, MediaType: types.OCIImageIndex, Manifests: []v1.Descriptor{*descriptor}}
+	if err := writeJSON(out, "index.json", index); err != nil {
+		return err
+	}
+	return writeJSON(out, "oci-layout", map[string]string{"imageLayoutVersion": "1.0.0"})
 }
 
 func writeBlobs(out *tar.Writer, img v1.Image, docker *dockerManifest) error {
