@@ -178,6 +178,7 @@ e2e: build images $(if $(RUN),$(if $(findstring Dashboard,$(RUN)),$(BROWSER)),$(
 	for p in app collector; do \
 	  CGO_ENABLED=0 go build -C test -trimpath -buildvcs=false -ldflags '-s -w' -o ../bin/e2e-$$p ./e2e/$$p; \
 	done
+	go build -C test -o ../bin/helm helm.sh/helm/v4/cmd/helm
 	image() { \
 	  local name=docker.io/tulle-mesh/e2e-$$1:$$(sha256sum bin/e2e-$$1 | cut -c1-12); echo $$name; \
 	  go run -C tools ./image --name $$name --arch $(GOARCH) --output $(CURDIR)/dist/e2e-$$1.tar \
