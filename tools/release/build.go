@@ -40,16 +40,23 @@ type program struct {
 	info     *buildinfo.BuildInfo
 }
 
-// build builds a program of the checkout. The flags are those of GO_STATIC in the Makefile. Paths of this machine and
-// the state of git stay out of the program, and what else could change its bytes is set here.
+// buildFlags returns the flags of GO_STATIC in the Makefile, which leave paths of this machine and the state of git out
+// of a program.
+func buildFlags(version string) []string {
+	return []string{
+		"-trimpath", "-tags", "grpcnotrace", "-buildvcs=false", "-ldflags", "-s -w -X main.version=" + version,
+	}
+}
+
+// build builds a program of the checkout. It sets everything in Go's environment that could change the program's bytes.
 func (r *release) build(ctx context.Context, name string, p platform) (program, error) {
 	fmt.Fprintf(r.log, "building %s for %s\n", name, p)
 	file := filepath.Join(r.programs, name+"-"+p.os+"-"+p.arch)
 	if p.os == "windows" {
 		file += ".exe"
 	}
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-tags", "grpcnotrace", "-buildvcs=false",
-		"-ldflags", "-s -w -X main.version="+r.version, "-o", file, "./cmd/"+name)
+	args := append([]string{"build"}, buildFlags(r.version)...)
+	cmd := exec.CommandContext(ctx, "go", append(args, "-o", file, "./cmd/"+name)...)
 	cmd.Dir = r.source
 	cmd.Env = append(slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "GOEXPERIMENT=") }),
 		"CGO_ENABLED=0", "GOOS="+p.os, "GOARCH="+p.arch, "GOAMD64=v1", "GOARM64=v8.0", "GOFLAGS=-mod=readonly", "GOWORK=off",
