@@ -41,7 +41,7 @@ func command() *cobra.Command {
 				return err
 			}
 			if cmd.Flags().Changed("platform") && !r.trial {
-				return fmt.Errorf("--platform leaves out parts of a release: add --trial")
+				return fmt.Errorf("--platform leaves out parts of a release: make a trial (TRIAL=1, --trial)")
 			}
 			if r.source, err = filepath.Abs(r.source); err != nil {
 				return fmt.Errorf("find %s: %w", r.source, err)
