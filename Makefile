@@ -191,7 +191,7 @@ e2e: build images $(if $(RUN),$(if $(findstring Dashboard,$(RUN)),$(BROWSER)),$(
 	  $(if $(KEEP),,[ -e .cluster ] || trap '$(MAKE) --no-print-directory -C $(CURDIR) cluster-down' EXIT;) \
 	  $(MAKE) --no-print-directory cluster; \
 	  (cd test && go run ./cluster load $(CURDIR)/dist/controller.tar $(CURDIR)/dist/proxy.tar $(CURDIR)/dist/e2e-*.tar);) \
-	cd test && E2E_APP_IMAGE=$$app E2E_COLLECTOR_IMAGE=$$collector E2E_CLIENT_IMAGES="$$clients" go test -count=1 -timeout 30m -v $(if $(RUN),-run '$(RUN)') ./e2e
+	cd test && E2E_APP_IMAGE=$$app E2E_COLLECTOR_IMAGE=$$collector E2E_CLIENT_IMAGES="$$clients" go test -count=1 -timeout 60m -v $(if $(RUN),-run '$(RUN)') ./e2e
 
 # --- conformance ---
 

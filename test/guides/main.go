@@ -25,7 +25,7 @@ import (
 )
 
 // pages are those outside docs/guides whose commands run on the demo's cluster too, once they have any.
-var pages = []string{"docs/tap.md", "docs/tracing.md"}
+var pages = []string{"docs/operate/debug.md", "docs/tap.md", "docs/tracing.md"}
 
 // blockTimeout bounds the commands of a block.
 const blockTimeout = 3 * time.Minute
