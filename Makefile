@@ -18,7 +18,7 @@ help: ## list the targets
 # --- tests ---
 
 .PHONY: test
-test: promtool clients unit lint generated e2e ## every test but attack and conformance; what continuous integration runs
+test: promtool clients unit lint generated keyboard e2e ## every test but attack and conformance; what continuous integration runs
 
 .PHONY: promtool
 promtool: # the tests of dashboards and alerts skip what needs Prometheus
