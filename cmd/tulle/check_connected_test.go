@@ -149,7 +149,7 @@ func TestCheckTellsOnceOfAProxyWithoutControlPlane(t *testing.T) {
 		serveMetrics(t, f, "web-1:4191", linkMetrics(0, 7, float64(58+2*asked)))
 		return f.connect(flags)
 	}
-	r := runCLI(t, connect, "", "check", "--proxy", "--wait=5s")
+	r := runCLI(t, connect, "", "check", "--proxy", "--wait=10s")
 	if lines := strings.Count(r.err, "waiting: "); r.code != 1 || asked < 3 || lines != 1 {
 		t.Errorf("exit code %d; %d readings said %q", r.code, asked, r.err)
 	}
