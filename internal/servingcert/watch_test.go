@@ -5,7 +5,10 @@ import (
 	"testing"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/watch"
 	metadatafake "k8s.io/client-go/metadata/fake"
+	clienttesting "k8s.io/client-go/testing"
 )
 
 // TestWatchAsksForAPass wants a pass when the Secret or an object that Announce writes appears, and when it goes.
@@ -28,11 +31,20 @@ func TestWatchAsksForAPass(t *testing.T) {
 			client := metadatafake.NewSimpleMetadataClient(scheme, &metav1.PartialObjectMetadata{
 				TypeMeta: test.kind, ObjectMeta: metav1.ObjectMeta{Name: test.object.Name, Namespace: test.namespace},
 			})
+			// An object that goes between the list and the watch of the fake client is never reported.
+			watched := make(chan schema.GroupVersionResource, 10)
+			client.PrependWatchReactor("*", func(a clienttesting.Action) (bool, watch.Interface, error) {
+				w, err := client.Tracker().Watch(a.GetResource(), a.GetNamespace())
+				watched <- a.GetResource()
+				return true, w, err
+			})
 			m := New(Config{Namespace: "tulle-viz", Secret: secret.Name})
 			ctx, cancel := context.WithCancel(t.Context())
 			ended := make(chan error, 1)
 			go func() { ended <- m.Watch(ctx, client, Object{APIServices, tapService}) }()
 			<-m.wake
+			for <-watched != test.object.Resource { // the other informer's
+			}
 			err := client.Resource(test.object.Resource).Namespace(test.namespace).Delete(ctx, test.object.Name,
 				metav1.DeleteOptions{})
 			if err != nil {
