@@ -29,7 +29,7 @@ var layers = []struct {
 		"mesh", "crds/v1alpha1", "api/pb",
 		"internal/backoff", "internal/kubelet", "internal/latest", "internal/connlimit", "internal/leader",
 		"internal/httpserver", "internal/podowner",
-		"internal/alloctest", "internal/netns", "internal/prometheustest", "internal/rawtcp",
+		"internal/alloctest", "internal/goldentest", "internal/netns", "internal/prometheustest", "internal/rawtcp",
 		"internal/spelling", "internal/testapp",
 		"install/chart",
 		"proxy/clock", "proxy/flood", "proxy/message", "proxy/sock", "proxy/idle", "proxy/wheel", "proxy/list",

@@ -4,39 +4,24 @@ import (
 	"bytes"
 	stdcmp "cmp"
 	"encoding/json"
-	"flag"
 	"maps"
-	"os"
 	"slices"
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
 	"go.yaml.in/yaml/v3"
 
 	"github.com/tulle-mesh/tulle/install/chart"
+	"github.com/tulle-mesh/tulle/internal/goldentest"
 )
 
 //go:generate go test . -run ^TestChartSchemaIsCurrent$ -update
-
-var update = flag.Bool("update", false, "write the chart's schema again")
 
 // TestChartSchemaIsCurrent compares the schema by which Helm refuses values with values.yaml and with the Go types.
 func TestChartSchemaIsCurrent(t *testing.T) {
 	const file = "chart/values.schema.json"
 	got := chartSchema(t)
-	if *update {
-		if err := os.WriteFile(file, got, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), string(got)); diff != "" {
-		t.Errorf("%s is not current (run go generate ./install):\n%s", file, diff)
-	}
+	goldentest.Equal(t, file, string(got))
 }
 
 // jsonObject is a part of a JSON schema.

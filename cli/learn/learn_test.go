@@ -2,7 +2,6 @@ package learn
 
 import (
 	"context"
-	"flag"
 	"io"
 	"os"
 	"path/filepath"
@@ -16,12 +15,11 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/tulle-mesh/tulle/controller/model"
+	"github.com/tulle-mesh/tulle/internal/goldentest"
 	"github.com/tulle-mesh/tulle/mesh"
 	"github.com/tulle-mesh/tulle/viz/metrics"
 	"github.com/tulle-mesh/tulle/viz/scrape"
 )
-
-var update = flag.Bool("update", false, "write the golden files")
 
 // shop returns a cluster with two workloads: one without a Server, and one whose Server audits and has two routes.
 func shop(t *testing.T) []model.Event {
@@ -100,18 +98,7 @@ func TestLearnFromExpositions(t *testing.T) {
 func golden(t *testing.T, name, got string) {
 	t.Helper()
 	path := filepath.Join("testdata", name)
-	if *update {
-		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), got); diff != "" {
-		t.Errorf("%s (-want +got):\n%s", name, diff)
-	}
+	goldentest.Equal(t, path, got)
 }
 
 // TestHostileLabels gives each label values that would break YAML or a terminal.

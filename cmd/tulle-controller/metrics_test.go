@@ -3,16 +3,13 @@ package main
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"net"
-	"os"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 	"k8s.io/client-go/kubernetes/fake"
@@ -22,11 +19,10 @@ import (
 	"github.com/tulle-mesh/tulle/identity"
 	"github.com/tulle-mesh/tulle/injector"
 	"github.com/tulle-mesh/tulle/internal/daemon"
+	"github.com/tulle-mesh/tulle/internal/goldentest"
 	"github.com/tulle-mesh/tulle/internal/meshtest"
 	"github.com/tulle-mesh/tulle/mesh"
 )
-
-var update = flag.Bool("update", false, "write docs/controller-metrics.md again")
 
 const metricsHead = `# Metrics of the control plane
 
@@ -93,18 +89,7 @@ func TestMetricsAreDocumented(t *testing.T) {
 		got += fmt.Sprintf(metricsTable, c.name, metricsRows(c.metrics(t)))
 	}
 	got += metricsTail
-	if *update {
-		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), got); diff != "" {
-		t.Errorf("%s (-want +got):\n%s", file, diff)
-	}
+	goldentest.Equal(t, file, got)
 }
 
 func destinationMetrics(t *testing.T) *prometheus.Registry {

@@ -4,18 +4,14 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"flag"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/tulle-mesh/tulle/cli/cluster"
+	"github.com/tulle-mesh/tulle/internal/goldentest"
 )
-
-var update = flag.Bool("update", false, "write the golden files again")
 
 // noCluster is the connector of a machine without a kubeconfig.
 func noCluster(globalFlags) (*cluster.Client, error) { return nil, errors.New("no kubeconfig") }
@@ -40,18 +36,7 @@ func golden(t *testing.T, name string, r result) {
 	t.Helper()
 	got := "# stdout\n" + r.out + "# stderr\n" + r.err
 	file := filepath.Join("testdata", name)
-	if *update {
-		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), got); diff != "" {
-		t.Errorf("differs from %s (-want +got):\n%s", file, diff)
-	}
+	goldentest.Equal(t, file, got)
 }
 
 func TestProgramAnswersToLinkerd(t *testing.T) {

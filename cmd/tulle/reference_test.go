@@ -6,9 +6,10 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/tulle-mesh/tulle/internal/goldentest"
 )
 
 // reference writes docs/cli.md from the commands themselves.
@@ -90,18 +91,7 @@ func writeFlags(b *strings.Builder, fs *pflag.FlagSet) {
 func TestReferenceIsCurrent(t *testing.T) {
 	const file = "../../docs/cli.md"
 	got := reference(t)
-	if *update {
-		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), got); diff != "" {
-		t.Errorf("docs/cli.md is out of date, run go generate ./cmd/tulle (-file +commands):\n%s", diff)
-	}
+	goldentest.Equal(t, file, got)
 }
 
 func TestEveryCommandHelps(t *testing.T) {

@@ -2,7 +2,6 @@ package inject
 
 import (
 	"encoding/json"
-	"flag"
 	"os"
 	"path/filepath"
 	"strings"
@@ -13,10 +12,9 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/yaml"
 
+	"github.com/tulle-mesh/tulle/internal/goldentest"
 	"github.com/tulle-mesh/tulle/mesh"
 )
-
-var update = flag.Bool("update", false, "write the golden files again")
 
 // TestApplyGolden turns testdata/X.yaml (a Namespace and a Pod) into testdata/X.want.yaml (warnings as comments, then
 // the pod).
@@ -105,18 +103,7 @@ func render(t *testing.T, pod *corev1.Pod, warnings []string) []byte {
 
 func golden(t *testing.T, file string, got []byte) {
 	t.Helper()
-	if *update {
-		if err := os.WriteFile(file, got, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), string(got)); diff != "" {
-		t.Errorf("%s (-want +got):\n%s", file, diff)
-	}
+	goldentest.Equal(t, file, string(got))
 }
 
 // checkPatch applies the patch with another implementation of RFC 6902 than the one that made it.

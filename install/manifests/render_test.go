@@ -2,8 +2,6 @@ package manifests
 
 import (
 	"bytes"
-	"flag"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -23,9 +21,8 @@ import (
 
 	"github.com/tulle-mesh/tulle/injector/inject"
 	"github.com/tulle-mesh/tulle/install"
+	"github.com/tulle-mesh/tulle/internal/goldentest"
 )
-
-var update = flag.Bool("update", false, "write the golden files again")
 
 // now is a time at which the certificates of testdata are valid.
 var now = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
@@ -75,18 +72,7 @@ func TestRenderGolden(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			got := render(t, build(t, override))
 			file := filepath.Join("testdata", name+".yaml")
-			if *update {
-				if err := os.WriteFile(file, got, 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
-			want, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if diff := cmp.Diff(string(want), string(got)); diff != "" {
-				t.Errorf("output differs from %s (-want +got):\n%s", file, diff)
-			}
+			goldentest.Equal(t, file, string(got))
 		})
 	}
 }

@@ -2,7 +2,6 @@ package stats
 
 import (
 	"errors"
-	"flag"
 	"fmt"
 	"os"
 	"strings"
@@ -10,30 +9,17 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
 
 	"github.com/tulle-mesh/tulle/internal/alloctest"
+	"github.com/tulle-mesh/tulle/internal/goldentest"
 	"github.com/tulle-mesh/tulle/proxy/clock"
 )
 
-var update = flag.Bool("update", false, "write docs/metrics.md")
-
 func TestDocumentation(t *testing.T) {
 	const file = "../../docs/metrics.md"
-	if *update {
-		if err := os.WriteFile(file, []byte(Markdown()), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	text, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(Markdown(), string(text)); diff != "" {
-		t.Errorf("docs/metrics.md is not what the code says (-want +got)\n%s", diff)
-	}
+	goldentest.Equal(t, file, Markdown())
 }
 
 func text(t *testing.T, r *Registry) string {

@@ -2,7 +2,6 @@ package install
 
 import (
 	"bytes"
-	"flag"
 	"os"
 	"path/filepath"
 	"slices"
@@ -21,11 +20,10 @@ import (
 
 	"github.com/tulle-mesh/tulle/crds/crdtest"
 	"github.com/tulle-mesh/tulle/install"
+	"github.com/tulle-mesh/tulle/internal/goldentest"
 	"github.com/tulle-mesh/tulle/mesh"
 	"github.com/tulle-mesh/tulle/viz/dashboards"
 )
-
-var update = flag.Bool("update", false, "write the golden files again")
 
 var variants = map[string]func(*Overrides) error{
 	"default": func(*Overrides) error { return nil },
@@ -89,18 +87,7 @@ func TestRenderGolden(t *testing.T) {
 				t.Error("the output holds a Secret")
 			}
 			file := filepath.Join("testdata", name+".yaml")
-			if *update {
-				if err := os.WriteFile(file, got, 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
-			want, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if diff := cmp.Diff(string(want), string(got)); diff != "" {
-				t.Errorf("output differs from %s (-want +got):\n%s", file, diff)
-			}
+			goldentest.Equal(t, file, string(got))
 		})
 	}
 }

@@ -2,9 +2,7 @@ package tap
 
 import (
 	"encoding/json"
-	"flag"
 	"net/netip"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -13,10 +11,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/tulle-mesh/tulle/internal/goldentest"
 	"github.com/tulle-mesh/tulle/mesh"
 )
-
-var update = flag.Bool("update", false, "write the golden files again")
 
 // samples are events of every kind, in both directions.
 func samples() []mesh.TapEvent {
@@ -83,18 +80,7 @@ func TestForms(t *testing.T) {
 		out.WriteString(e.Text("") + "\n" + e.Text("deployment") + "\n" + e.Text("namespace") + "\n" + text + "\n")
 	}
 	path := filepath.Join("testdata", "forms.txt")
-	if *update {
-		if err := os.WriteFile(path, []byte(out.String()), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), out.String()); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
-	}
+	goldentest.Equal(t, path, out.String())
 }
 
 // TestNoControlCharactersReachATerminal shows that what a client sends cannot move the cursor, change colours, hide

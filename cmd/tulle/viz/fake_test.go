@@ -3,7 +3,6 @@ package viz
 import (
 	"bytes"
 	"context"
-	"flag"
 	"io"
 	"net"
 	"os"
@@ -12,7 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -22,13 +20,12 @@ import (
 	clienttesting "k8s.io/client-go/testing"
 
 	"github.com/tulle-mesh/tulle/cli/cluster"
+	"github.com/tulle-mesh/tulle/internal/goldentest"
 	"github.com/tulle-mesh/tulle/mesh"
 	"github.com/tulle-mesh/tulle/viz/metrics"
 	"github.com/tulle-mesh/tulle/viz/metricstest"
 	"github.com/tulle-mesh/tulle/viz/routes"
 )
-
-var update = flag.Bool("update", false, "write the golden files again")
 
 // bed is a cluster in memory and the series of its proxies.
 type bed struct {
@@ -173,18 +170,7 @@ func golden(t *testing.T, name string, r result) {
 	}
 	got := "# stdout\n" + r.out + "# stderr\n" + r.err
 	file := filepath.Join("testdata", name)
-	if *update {
-		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), got); diff != "" {
-		t.Errorf("differs from %s (-want +got):\n%s", file, diff)
-	}
+	goldentest.Equal(t, file, got)
 }
 
 // series reads the series of testdata.
