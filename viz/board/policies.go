@@ -152,22 +152,22 @@ type policies struct {
 	unread  []objects.Unread
 	scope   []string // the namespaces to list; one that is "" is all of them
 	pods    []corev1.Pod
-	living  map[string][]*corev1.Pod // of pods, by namespace
-	// decided are the rows of `tulle viz authz`, which the command decidedWith shows, and routed those of
+	running map[string][]*corev1.Pod // of pods, by namespace
+	// authzRows are the rows of `tulle viz authz`, which the command authzCommand shows, and routed those of
 	// `tulle viz routes svc`.
-	decided     []authz.Row
-	decidedWith string
-	routed      []routes.Table
-	routedIn    []string // the namespaces that routed is about
-	clients     authz.Decisions
-	limited     []authz.RateLimited
-	limitedErr  error // such as that an older metrics-api does not know the metric
+	authzRows    []authz.Row
+	authzCommand string
+	routed       []routes.Table
+	routedIn     []string // the namespaces that routed is about
+	clients      authz.Decisions
+	limited      []authz.RateLimited
+	limitedErr   error // such as that an older metrics-api does not know the metric
 	// connections are those of TLSRoutes and TCPRoutes.
 	connections    []routes.Connections
 	connectionsErr error
-	// podsErr, decidedErr and routedErr are missing rights.
-	podsErr, decidedErr, routedErr error
-	notes                          []string
+	// podsErr, authzErr and routedErr are missing rights.
+	podsErr, authzErr, routedErr error
+	notes                        []string
 }
 
 // Policies returns the routes and policies of the link's namespace, and the clients that they denied. Missing rights
@@ -218,7 +218,7 @@ func (p *policies) read(ctx context.Context, s Sources) error {
 		}
 	}
 	var listErr, clientsErr error
-	var decidedNotes, routedNotes []string
+	var authzNotes, routedNotes []string
 	var questions parts.Group
 	listed := make(chan struct{}) // closed when objects and unread are known
 	questions.Go(func() {
@@ -235,7 +235,7 @@ func (p *policies) read(ctx context.Context, s Sources) error {
 			}
 		})
 	}
-	questions.Go(func() { decidedNotes, p.decidedErr = p.readDecided(ctx, s) })
+	questions.Go(func() { authzNotes, p.authzErr = p.readAuthz(ctx, s) })
 	questions.Go(func() {
 		<-listed
 		routedNotes, p.routedErr = p.readRouted(ctx, s)
@@ -254,7 +254,7 @@ func (p *policies) read(ctx context.Context, s Sources) error {
 		what string
 	}{
 		{p.podsErr, "Which pods a Server selects, and which clients are denied, is not shown"},
-		{p.decidedErr, "What policy allowed and denied is not shown"},
+		{p.authzErr, "What policy allowed and denied is not shown"},
 		{p.routedErr, "The requests of routes of Services are not shown"},
 	} {
 		switch {
@@ -273,7 +273,7 @@ func (p *policies) read(ctx context.Context, s Sources) error {
 	case missing == 3 && len(p.objects) == 0 && len(p.unread) > 0:
 		return p.podsErr // nothing is left to show
 	}
-	p.notes = slices.Concat(p.notes, decidedNotes, routedNotes, p.clients.Notes,
+	p.notes = slices.Concat(p.notes, authzNotes, routedNotes, p.clients.Notes,
 		unreadNotes(p.unread, p.query.Namespace))
 	if len(p.objects) == 0 {
 		return resource.CheckNamespace(ctx, s.Objects, p.query.Namespace)
@@ -298,9 +298,9 @@ func (p *policies) list(ctx context.Context, s Sources) error {
 	return nil
 }
 
-// readDecided reads the rows of `tulle viz authz ns/NAMESPACE`, or those of its pods if the viewer may not list
+// readAuthz reads the rows of `tulle viz authz ns/NAMESPACE`, or those of its pods if the viewer may not list
 // namespaces: the sums are the same.
-func (p *policies) readDecided(ctx context.Context, s Sources) ([]string, error) {
+func (p *policies) readAuthz(ctx context.Context, s Sources) ([]string, error) {
 	q := p.query
 	unknown := func(string, string) *mesh.Inbound { return nil }
 	args, with := []string{resource.Namespace}, "ns"
@@ -320,7 +320,7 @@ func (p *policies) readDecided(ctx context.Context, s Sources) ([]string, error)
 		result, err = authz.Rows(ctx, s.Numbers, s.Objects,
 			subject.Request{Targets: targets, Namespace: q.Namespace, Window: q.Window}, unknown)
 	}
-	p.decided, p.decidedWith = result.Rows, "tulle viz authz "+with+" -t "+WindowText(q.Window)
+	p.authzRows, p.authzCommand = result.Rows, "tulle viz authz "+with+" -t "+WindowText(q.Window)
 	return result.Notes, err
 }
 

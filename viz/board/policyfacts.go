@@ -127,15 +127,15 @@ func (p *policies) describeServer(o *PolicyObject, t *v1alpha1.Server) {
 
 // podsOf returns the pods of a namespace that have not ended.
 func (p *policies) podsOf(namespace string) []*corev1.Pod {
-	if p.living == nil {
-		p.living = map[string][]*corev1.Pod{}
+	if p.running == nil {
+		p.running = map[string][]*corev1.Pod{}
 		for i := range p.pods {
 			if pod := &p.pods[i]; !cluster.Finished(pod) {
-				p.living[pod.Namespace] = append(p.living[pod.Namespace], pod)
+				p.running[pod.Namespace] = append(p.running[pod.Namespace], pod)
 			}
 		}
 	}
-	return p.living[namespace]
+	return p.running[namespace]
 }
 
 func accessPolicyOf(t *v1alpha1.Server) string { return cmp.Or(t.Spec.AccessPolicy, string(mesh.Deny)) }

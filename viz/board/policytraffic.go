@@ -52,10 +52,10 @@ func (p *policies) count(o *PolicyObject, object metav1.Object) {
 	default:
 		return
 	}
-	if p.decidedErr == nil {
+	if p.authzErr == nil {
 		o.Traffic = append([]PolicyTraffic{}, o.Traffic...)
 	}
-	for _, r := range p.decided {
+	for _, r := range p.authzRows {
 		if r.Namespace == o.Namespace && isOwn(r) {
 			o.Traffic = append(o.Traffic, p.decidedTraffic(r))
 		}
@@ -65,7 +65,7 @@ func (p *policies) count(o *PolicyObject, object metav1.Object) {
 
 func (p *policies) decidedTraffic(r authz.Row) PolicyTraffic {
 	t := PolicyTraffic{Result: ResultAllowed, Unit: UnitRequest, Server: r.Server, Route: ownRoute(r.Route),
-		Authorization: r.Authorization, Golden: newGolden(r.Stats), Command: p.decidedWith}
+		Authorization: r.Authorization, Golden: newGolden(r.Stats), Command: p.authzCommand}
 	if r.Authorization == "" {
 		t.Result, t.RPS = ResultDenied, r.Denied
 	}

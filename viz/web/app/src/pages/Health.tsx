@@ -68,7 +68,7 @@ function Checks({ page }: { page: HealthPage }) {
   }
   return (
     <section class="card" aria-labelledby="checks">
-      <Verdict page={page} checks={checks} />
+      <Summary page={page} checks={checks} />
       {checks.groups.map((g) => (
         <Group key={g.name} group={g} />
       ))}
@@ -76,7 +76,7 @@ function Checks({ page }: { page: HealthPage }) {
   );
 }
 
-function Verdict({ page, checks }: { page: HealthPage; checks: HealthChecks }) {
+function Summary({ page, checks }: { page: HealthPage; checks: HealthChecks }) {
   const tone: Tone = checks.errors > 0 ? 'error' : checks.warnings > 0 ? 'warning' : 'ok';
   const total = checks.groups.reduce((sum, g) => sum + g.checks.length, 0);
   const wrong = [

@@ -48,14 +48,14 @@ function Content({ page, query }: { page: OverviewPage; query: Record<string, st
   if (rows.every((r) => r.state === 'unmeshed')) return <Unmeshed rows={rows} query={query} />;
   return (
     <>
-      <Verdict page={page} rows={rows} />
+      <Summary page={page} rows={rows} />
       <Rows page={page} rows={rows} query={query} />
     </>
   );
 }
 
-// Verdict says in one line whether something is wrong, and lists the problems below.
-function Verdict({ page, rows }: { page: OverviewPage; rows: OverviewRow[] }) {
+// Summary says in one line whether something is wrong, and lists the problems below.
+function Summary({ page, rows }: { page: OverviewPage; rows: OverviewRow[] }) {
   const errors = page.problems.filter((p) => p.severity === 'error').length;
   const warnings = page.problems.length - errors;
   const meshed = rows.reduce((sum, r) => sum + r.meshed, 0);
