@@ -113,15 +113,21 @@ func Objects(ctx context.Context, cl *cluster.Client, control string) ([]ObjectN
 	return append(objects, ObjectName{corev1.SchemeGroupVersion.String(), "Namespace", NameOnly{Name: ns.Name}}), nil
 }
 
+// definitions returns the CustomResourceDefinitions that this version writes, and those that the cluster has.
+func definitions(ctx context.Context, cl *cluster.Client, t install.Target) (known []install.Definition,
+	existing []metav1.PartialObjectMetadata, err error) {
+	if known, err = install.Definitions(t); err != nil {
+		return nil, nil, err
+	}
+	existing, err = cl.Definitions(ctx)
+	return known, existing, err
+}
+
 // Definitions returns the installation's CustomResourceDefinitions: those without resources, or all of them. Notes say
 // which stay.
 func Definitions(ctx context.Context, cl *cluster.Client, t install.Target, all bool) (objects []ObjectName,
 	notes []string, err error) {
-	known, err := install.Definitions(t)
-	if err != nil {
-		return nil, nil, err
-	}
-	existing, err := cl.Definitions(ctx)
+	known, existing, err := definitions(ctx, cl, t)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -113,11 +113,7 @@ var definitionsResource = schema.GroupVersionResource{Group: "apiextensions.k8s.
 // without those that have resources. Notes say which stay.
 func ObsoleteDefinitions(ctx context.Context, cl *cluster.Client, t install.Target) (objects []ObjectName,
 	notes []string, err error) {
-	known, err := install.Definitions(t)
-	if err != nil {
-		return nil, nil, err
-	}
-	existing, err := cl.Definitions(ctx)
+	known, existing, err := definitions(ctx, cl, t)
 	if err != nil {
 		return nil, nil, err
 	}
